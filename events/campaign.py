@@ -1,0 +1,113 @@
+"""How a campaign begins, goes on in rounds, is changed from outside, and ends."""
+
+from typing import Any, ClassVar, Literal
+
+from events.registry import Event
+
+
+class CampaignStarted(Event):
+    """The first event of a run: everything that was chosen, so that nothing outside the log decides the run."""
+
+    settings: dict[str, Any]
+    """The whole of the campaign's settings, defaults included."""
+    designer: str
+    """`rule-based`, `inbox`, or the language models in use: printed in every report."""
+    nader_version: str
+
+
+class BaseDesigned(Event):
+    """The design that the campaign starts from: the root of the modification tree, candidate `base`."""
+
+    candidate: str
+    design: str
+    """Blob digest of the three blocks' text."""
+    digest: str
+    """Canonical digest of the design."""
+    width: int
+    params: int
+    macs: int
+    source: str
+    """The base block's name, or the file it came from."""
+
+
+class RoundOpened(Event):
+    """The Director asks the Proposer for a round of designs."""
+
+    round: int
+    visible: int
+    """The newest round whose results this round may see (r − 1 − lookahead); −1 sees none, not even the base's."""
+    terminal: ClassVar[tuple[str, ...]] = ("RoundDesigned",)
+
+
+class RoundDesigned(Event):
+    """All of a round's designs are decided; which of its proposals count as candidates of their own."""
+
+    round: int
+    parent: str
+    accepted: tuple[str, ...]
+    duplicates: tuple[str, ...]
+    abandoned: tuple[str, ...]
+
+
+class RoundClosed(Event):
+    """Every candidate of a round is trained or given up, and reflected upon: later rounds may see it whole."""
+
+    round: int
+
+
+class CampaignFinished(Event):
+    """The campaign has ended in order."""
+
+    reason: Literal["completed", "budget", "time", "base-failed", "exhausted"]
+    best: str | None
+    """The candidate with the best validation accuracy (or chosen objective)."""
+    detail: str = ""
+
+
+class CampaignPaused(Event):
+    """A process left the campaign in order (Ctrl-C, or a cap was reached); it can be resumed."""
+
+    reason: str
+    progress: ClassVar[bool] = True
+
+
+class CampaignResumed(Event):
+    """A process took the campaign up again."""
+
+    nader_version: str
+    progress: ClassVar[bool] = True
+
+
+class SettingsChanged(Event):
+    """The settings from here on: at a fork, or at a resume with a new budget."""
+
+    changes: dict[str, Any]
+    """Changed keys, dotted, with their new values."""
+    settings: dict[str, Any]
+    """The whole of the settings after the change."""
+    designer: str
+    progress: ClassVar[bool] = True
+
+
+class Forked(Event):
+    """The first event of a branch: where it leaves its parent, and what is different from there on."""
+
+    parent: str
+    at: int
+    """The last event shared with the parent."""
+    open_requests: Literal["reissue", "cancel"]
+    reuse: bool
+    """Answers to byte-identical requests are taken from the parent's later history."""
+    progress: ClassVar[bool] = True
+
+
+class HandlerFailed(Event):
+    """A handler raised; it is tried again with a pause, then given up."""
+
+    cause: int
+    attempt: int
+    error: str
+    traceback: str
+    """Blob digest."""
+    final: bool
+    progress: ClassVar[bool] = True

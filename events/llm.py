@@ -1,0 +1,122 @@
+"""What was said to a model and what it answered, with its cost."""
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from events.registry import Event
+
+
+class MessageRef(BaseModel):
+    """One message of a prompt; its text is a blob, so that a shared definition is stored once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: str
+    digest: str
+
+
+class ChatRequested(Event):
+    """A prompt to be answered by a chat model (or the rule-based designer, or a person)."""
+
+    agent: str
+    prompt: str
+    """Template name."""
+    prompt_version: int
+    prompt_digest: str
+    """Digest of the template as it was."""
+    messages: tuple[MessageRef, ...]
+    backend: str
+    """`openai`, `rule-based` or `inbox`."""
+    model: str
+    temperature: float
+    max_tokens: int
+    seed: int | None = None
+    terminal: ClassVar[tuple[str, ...]] = ("ChatCompleted", "ChatFailed", "ChatCancelled")
+
+
+class ChatAttempted(Event):
+    """One try that did not give an answer, and what follows it."""
+
+    attempt: int
+    error: str
+    message: str
+    wait: float
+    """Seconds until the next try; 0 when there is none."""
+    progress: ClassVar[bool] = True
+
+
+class ChatCompleted(Event):
+    """The answer, as it came."""
+
+    answer: str
+    """Blob digest."""
+    model: str
+    """As the server names it."""
+    backend: str
+    finish: str
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    """US dollars; None where the model's price is not known."""
+    latency: float
+    """Seconds, retries included."""
+    attempts: int
+    reused: str = ""
+    """`branch:position` of the recorded answer that was taken, at a fork with --reuse."""
+
+
+class ChatFailed(Event):
+    """No answer: refused, cut off, unreachable, over budget; typed."""
+
+    kind: str
+    message: str
+    attempts: int
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
+    latency: float = 0.0
+
+
+class ChatCancelled(Event):
+    """A request that was open where a fork begins, and is not wanted there."""
+
+    reason: str
+
+
+class EmbeddingRequested(Event):
+    """Texts to be turned into vectors."""
+
+    agent: str
+    texts: str
+    """Blob digest: JSON list of texts."""
+    count: int
+    embedder: str
+    dimension: int
+    terminal: ClassVar[tuple[str, ...]] = ("EmbeddingCompleted", "EmbeddingFailed", "EmbeddingCancelled")
+
+
+class EmbeddingCompleted(Event):
+    """The vectors, recorded once and never computed again."""
+
+    vectors: str
+    """Blob digest: float32, little endian, (count, dimension)."""
+    embedder: str
+    dimension: int
+    count: int
+    tokens: int
+    cost: float | None
+    latency: float
+
+
+class EmbeddingFailed(Event):
+    """No vectors: the campaign goes on with what is known."""
+
+    kind: str
+    message: str
+
+
+class EmbeddingCancelled(Event):
+    """A request that was open where a fork begins, and is not wanted there."""
+
+    reason: str

@@ -1,0 +1,52 @@
+"""Sections of a prompt: each variable stands in a tag of its own, and no value can close or forge one."""
+
+from __future__ import annotations
+
+import re
+
+# A `<` that could begin a tag, a comment or a chat template's control token. Plain comparisons (`3<5`) and the
+# arrows of the block language stay as they are.
+_TAG_LIKE = re.compile(r"<(?=[\s]{0,8}[/!?|]?[\s]{0,8}[A-Za-z_])")
+# C0 and C1 controls except tab and line feed, lone surrogates, and the marks that reverse the order of reading.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def escape(value: str) -> str:
+    """The value as data: no tag in it can be read as one of ours, and it holds printable text only."""
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return _TAG_LIKE.sub("&lt;", _UNPRINTABLE.sub("\ufffd", text))
+
+
+def unescape(text: str) -> str:
+    """What `escape` was given, up to characters that it replaced."""
+    return text.replace("&lt;", "<")
+
+
+def wrap(name: str, value: str, *, inline: bool) -> str:
+    """`<name>value</name>`, on lines of its own unless inline."""
+    body = escape(value).strip("\n")
+    return f"<{name}>{body}</{name}>" if inline else f"<{name}>\n{body}\n</{name}>"
+
+
+def sections(text: str, name: str) -> list[str]:
+    """The bodies of every `<name>…</name>` in the text, escaped as they stand, in order."""
+    found: list[str] = []
+    opening, closing = f"<{name}>", f"</{name}>"
+    at = text.find(opening)
+    while at >= 0:
+        start = at + len(opening)
+        end = text.find(closing, start)
+        if end < 0:
+            break
+        found.append(text[start:end].strip("\n"))
+        at = text.find(opening, end + len(closing))
+    return found
+
+
+def section(text: str, name: str) -> str | None:
+    """The value that was rendered into the tag, or None where the text has no such section.
+
+    The first one counts: an example of the answer's form may follow under the same name.
+    """
+    found = sections(text, name)
+    return unescape(found[0]) if found else None

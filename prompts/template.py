@@ -1,0 +1,155 @@
+"""Prompt templates: Markdown files with front matter, and the strict rendering of their variables."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from prompts.answers import ANSWERS
+from prompts.errors import PromptError
+from prompts.message import Message
+from prompts.tags import wrap
+
+NAMES = (
+    "judge_relevance",
+    "extract_inspirations",
+    "rank_inspirations",
+    "propose_freely",
+    "modify_cell",
+    "design_stem_and_downsample",
+    "repair",
+    "reflect_invalid",
+    "reflect_loss",
+    "reflect_repair",
+    "reflect_success",
+    "judge_modification",
+    "direct_code",
+)
+"""Every template, in the order a campaign meets them."""
+
+_PLACEHOLDER = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
+_KEYS = ("name", "version", "purpose", "variables", "answer")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt with holes.
+
+    `variables` are exactly the holes; `answer` names the form of the answer (a key of `prompts.ANSWERS`);
+    `digest` is the SHA-256 of the file's text and is recorded with every call.
+    """
+
+    name: str
+    version: int
+    purpose: str
+    variables: tuple[str, ...]
+    answer: str
+    system: str
+    user: str
+    digest: str
+
+    def render(self, **values: str | int | float | Fraction) -> list[Message]:
+        """The messages with every variable in a tag of its own.
+
+        Raises PromptError, naming them, where variables are missing or not of this template.
+        """
+        missing = [name for name in self.variables if name not in values]
+        unknown = [name for name in values if name not in self.variables]
+        if missing or unknown:
+            told = [f"missing {', '.join(missing)}"] if missing else []
+            told += [f"unknown {', '.join(sorted(unknown))}"] if unknown else []
+            raise PromptError(
+                f"prompt {self.name}: {'; '.join(told)}. Its variables are {', '.join(self.variables)}."
+            )
+        system = f"{self._fill(self.system, values)}\n\nTask: {self.name}"
+        return [
+            Message(role="system", content=system),
+            Message(role="user", content=self._fill(self.user, values)),
+        ]
+
+    def _fill(self, text: str, values: dict[str, str | int | float | Fraction]) -> str:
+        lines = []
+        for line in text.split("\n"):
+            alone = _PLACEHOLDER.fullmatch(line.strip()) is not None
+            # One pass per line of the template: text that comes in through a variable is never scanned again.
+            lines.append(
+                _PLACEHOLDER.sub(lambda m, a=alone: _value(m[1], values[m[1]], inline=a is False), line)
+            )
+        return "\n".join(lines)
+
+
+def _value(name: str, value: str | int | float | Fraction, *, inline: bool) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Fraction):
+        raise PromptError(f"variable {name} must be text or a number, not {type(value).__name__}.")
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return wrap(name, text if text.strip() else "(none)", inline=inline)
+
+
+@cache
+def load(name: str) -> Template:
+    """The template of that name. Raises PromptError where there is none."""
+    if name not in NAMES:
+        raise PromptError(f"there is no prompt {name!r}; there are {', '.join(NAMES)}.")
+    return _parse(name, resources.files("prompts").joinpath(f"{name}.md"))
+
+
+def load_from(path: Path) -> Template:
+    """A template from a file of one's own, under the same rules. Raises PromptError."""
+    return _parse(path.stem, path)
+
+
+def _parse(name: str, file: Traversable) -> Template:
+    try:
+        text = file.read_text(encoding="utf-8").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"prompt {name}: cannot read its file: {error}") from error
+    head, body = _front_matter(name, text)
+    system, user = _speakers(name, body)
+    holes = tuple(dict.fromkeys(_PLACEHOLDER.findall(system + "\n" + user)))
+    variables = tuple(v.strip() for v in head["variables"].split(",") if v.strip())
+    if set(holes) != set(variables):
+        raise PromptError(
+            f"prompt {name}: front matter declares {', '.join(variables)} but the text uses {', '.join(holes)}."
+        )
+    if head["name"] != name:
+        raise PromptError(f"prompt {name}: its front matter calls it {head['name']!r}.")
+    if head["answer"] not in ANSWERS:
+        raise PromptError(
+            f"prompt {name}: unknown answer form {head['answer']!r}; there are {', '.join(ANSWERS)}."
+        )
+    if not head["version"].isdigit():
+        raise PromptError(f"prompt {name}: version must be a whole number, not {head['version']!r}.")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Template(
+        name, int(head["version"]), head["purpose"], variables, head["answer"], system, user, digest
+    )
+
+
+def _front_matter(name: str, text: str) -> tuple[dict[str, str], str]:
+    parts = text.split("---\n", 2)
+    if len(parts) != 3 or parts[0].strip():
+        raise PromptError(f"prompt {name}: the file must begin with front matter between two lines '---'.")
+    head: dict[str, str] = {}
+    for line in parts[1].splitlines():
+        key, colon, value = line.partition(":")
+        if not colon or key.strip() not in _KEYS:
+            raise PromptError(f"prompt {name}: front matter takes {', '.join(_KEYS)}; not {line.strip()!r}.")
+        head[key.strip()] = value.strip()
+    absent = [key for key in _KEYS if not head.get(key)]
+    if absent:
+        raise PromptError(f"prompt {name}: front matter lacks {', '.join(absent)}.")
+    return head, parts[2]
+
+
+def _speakers(name: str, body: str) -> tuple[str, str]:
+    before, mark, rest = body.partition("# System\n")
+    system, mark2, user = rest.partition("\n# User\n")
+    if before.strip() or not mark or not mark2 or not system.strip() or not user.strip():
+        raise PromptError(f"prompt {name}: the body must be '# System', its text, '# User', its text.")
+    return system.strip(), user.strip()

@@ -68,14 +68,12 @@ class CampaignPaused(Event):
     """A process left the campaign in order (Ctrl-C, or a cap was reached); it can be resumed."""
 
     reason: str
-    progress: ClassVar[bool] = True
 
 
 class CampaignResumed(Event):
     """A process took the campaign up again."""
 
     nader_version: str
-    progress: ClassVar[bool] = True
 
 
 class SettingsChanged(Event):
@@ -86,7 +84,6 @@ class SettingsChanged(Event):
     settings: dict[str, Any]
     """The whole of the settings after the change."""
     designer: str
-    progress: ClassVar[bool] = True
 
 
 class Forked(Event):
@@ -98,16 +95,14 @@ class Forked(Event):
     open_requests: Literal["reissue", "cancel"]
     reuse: bool
     """Answers to byte-identical requests are taken from the parent's later history."""
-    progress: ClassVar[bool] = True
 
 
 class HandlerFailed(Event):
     """A handler raised; it is tried again with a pause, then given up."""
 
-    cause: int
+    actor: str
     attempt: int
     error: str
     traceback: str
-    """Blob digest."""
     final: bool
-    progress: ClassVar[bool] = True
+    """Whether it was given up with this."""

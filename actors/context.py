@@ -1,0 +1,186 @@
+"""What a handler sees: its cause, projections as of its view, keyed chance, and the two effects `emit` and `ask`.
+
+The same context serves live handling and replay. Each effect has a key; where the history holds an event under that key
+the handler is running again, and the event is compared with what the code does now, never repeated.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from actors.divergence import Diverged, Difference, causation_chain, first_difference
+from actors.history import History
+from actors.keys import effect_key, input_digest, keyed_rng
+from events import Ack, Envelope, Event, Pending, decode, encode
+from store.blobs import sha256_hex
+from store.projections import Views
+
+
+class Port(Protocol):
+    """How a context reaches the log: live it appends and waits, in replay it only looks up."""
+
+    history: History
+    views: Views
+
+    async def append(self, pendings: Sequence[Pending], blobs: dict[str, bytes], acks: Sequence[Ack]) -> list[Envelope]:
+        """Commit events that the history does not hold."""
+
+    async def answer(self, request: Envelope) -> Envelope:
+        """The terminal event of a request, when it is there."""
+
+    def blob(self, digest: str) -> bytes:
+        """The content of a blob."""
+
+
+class AgentContext:
+    """One handling of one cause by one agent."""
+
+    def __init__(self, port: Port, actor: str, cause: Envelope, view: int) -> None:
+        self._port = port
+        self.actor = actor
+        self.cause = cause
+        self.view = view
+        """The position as of which every projection is read."""
+        self.views = port.views
+        self.consumed: set[int] = set()
+        """Positions of recorded events that this run of the handler has met again."""
+        self._ordinal = 0
+        self._buffer: list[Pending] = []
+        self._blobs: dict[str, bytes] = {}
+
+    # ---- seeing ---------------------------------------------------------------------------------------------
+
+    def rng(self, purpose: str, seed: int) -> random.Random:
+        """Chance for one purpose; a draw for another purpose does not move it."""
+        return keyed_rng(seed, self.actor, self.cause, purpose)
+
+    def text(self, digest: str) -> str:
+        """A blob as text."""
+        return self.read(digest).decode("utf-8")
+
+    def read(self, digest: str) -> bytes:
+        """A blob as bytes."""
+        held = self._blobs.get(digest)
+        return held if held is not None else self._port.blob(digest)
+
+    # ---- effects --------------------------------------------------------------------------------------------
+
+    def put(self, content: str | bytes) -> str:
+        """Keep a large content beside the log; it is stored with the next event. Returns its digest."""
+        raw = content.encode("utf-8") if isinstance(content, str) else content
+        digest = sha256_hex(raw)
+        self._blobs[digest] = raw
+        return digest
+
+    async def emit(self, event: Event, *, about: str | None = None, name: str | None = None) -> None:
+        """Record an event. Emissions travel with the handler's next ask or with its end, in one transaction."""
+        if name is None:
+            self._ordinal += 1
+            name = str(self._ordinal)
+        pending = self._pending("emit", event, name, about)
+        if not self._met_again(pending):
+            self._buffer.append(pending)
+
+    async def ask(self, request: Event, *, name: str, about: str | None = None) -> Envelope:
+        """Record a request and wait for its terminal event. `name` tells it from the handler's other asks."""
+        pending = self._pending("ask", request, name, about)
+        recorded = self._met_again(pending)
+        if recorded is None:
+            batch = [*self._buffer, pending]
+            self._buffer = []
+            recorded = (await self._port.append(batch, self._take_blobs(), ()))[-1]
+        return await self._port.answer(recorded)
+
+    async def finish(self) -> None:
+        """Commit what is buffered together with the acknowledgement that the cause is handled."""
+        batch, self._buffer = self._buffer, []
+        await self._port.append(batch, self._take_blobs(), [Ack(self.actor, self.cause.position)])
+
+    # ---- inside ---------------------------------------------------------------------------------------------
+
+    def _pending(self, kind: str, event: Event, name: str, about: str | None) -> Pending:
+        type_name, version, payload = encode(event)
+        return Pending(
+            actor=self.actor,
+            type=type_name,
+            version=version,
+            payload=payload,
+            causation=self.cause.position,
+            correlation=about or self.cause.correlation,
+            effect_key=effect_key(kind, self.actor, self.cause, name),
+            input_digest=input_digest(type_name, version, payload),
+        )
+
+    def _met_again(self, pending: Pending) -> Envelope | None:
+        """The recorded event of this effect, after comparison; None where the effect has not happened yet."""
+        assert pending.effect_key is not None
+        recorded = self._port.history.by_key(pending.effect_key)
+        if recorded is None:
+            return None
+        self.consumed.add(recorded.position)
+        compare(recorded, pending, self._port.history)
+        return recorded
+
+    def _take_blobs(self) -> dict[str, bytes]:
+        blobs, self._blobs = self._blobs, {}
+        return blobs
+
+
+class EffectorContext:
+    """One execution of one request by an effector."""
+
+    def __init__(self, port: Port, actor: str, request: Envelope) -> None:
+        self._port = port
+        self.actor = actor
+        self.request = request
+        self.views = port.views
+        self.history = port.history
+        self._blobs: dict[str, bytes] = {}
+
+    def text(self, digest: str) -> str:
+        """A blob as text."""
+        return self._port.blob(digest).decode("utf-8")
+
+    def put(self, content: str | bytes) -> str:
+        """Keep a large content beside the log; it is stored with the terminal event. Returns its digest."""
+        raw = content.encode("utf-8") if isinstance(content, str) else content
+        digest = sha256_hex(raw)
+        self._blobs[digest] = raw
+        return digest
+
+    async def progress(self, event: Event) -> None:
+        """Record a fact of the world on the way to the terminal event."""
+        type_name, version, payload = encode(event)
+        pending = Pending(self.actor, type_name, version, payload, self.request.position, self.request.correlation)
+        await self._port.append([pending], {}, ())
+
+    async def conclude(self, event: Event) -> Envelope:
+        """Record the terminal event; its key admits only one."""
+        type_name, version, payload = encode(event)
+        pending = Pending(
+            self.actor, type_name, version, payload, self.request.position, self.request.correlation,
+            effect_key=effect_key("terminal", self.actor, self.request, ""),
+            input_digest=self.request.input_digest,
+        )
+        return (await self._port.append([pending], self._blobs, ()))[0]
+
+
+def compare(recorded: Envelope, pending: Pending, history: History) -> None:
+    """Raise `Diverged` where a recorded event is not what the code emits now."""
+    if recorded.type == pending.type and recorded.version == pending.version and recorded.payload == pending.payload:
+        return
+    if recorded.type != pending.type:
+        path, old, new = "$.type", recorded.type, pending.type
+    else:
+        before = recorded.event.model_dump(mode="json")
+        after = decode(pending.type, pending.version, pending.payload).model_dump(mode="json")
+        difference = first_difference(before, after)
+        if difference is None:
+            return
+        path, old, new = difference.path, difference.recorded, difference.computed
+    raise Diverged(
+        Difference(
+            recorded.position, recorded.actor, recorded.type, "changed", path, old, new,
+            causation_chain(recorded, history.at),
+        )
+    )

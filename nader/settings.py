@@ -1,0 +1,319 @@
+"""The settings of a campaign: every number named, settable, and with its source.
+
+Sources in the docstrings: "paper" is NADER (CVPR 2025) with its section or table; "protocol" is NAS-Bench-201.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nader.errors import SettingsError
+
+Agent = Literal["reader", "proposer", "modifier", "reflector"]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SearchSettings(_Section):
+    """How the modification tree is grown."""
+
+    base: str = "resnet-basic"
+    """Design to start from: a base block's name, a file of blocks, or `nas-bench-201:ARCH`."""
+    candidates: int = Field(12, ge=1)
+    """Distinct designs to train besides the base (paper §4.2 reports 5 and 10; 500 in appendix A3.2)."""
+    width: int = Field(4, ge=1, le=64)
+    """Proposals a round (reference implementation: 5)."""
+    lookahead: int = Field(1, ge=0, le=8)
+    """Rounds designed ahead of the newest results they may see; 0 is the paper."""
+    strategy: Literal["dfs", "bfs", "mixed", "greedy", "random"] = "mixed"
+    """How a parent is chosen: depth first, breadth first, both in turn (paper §3.3.2), best, any."""
+    retrieved: int = Field(10, ge=1)
+    """Inspirations retrieved for a ranking (reference implementation: 10)."""
+    reader: Literal["on", "own-ideas", "fixed-list"] = "on"
+    """Where ideas come from: the knowledge base; the model itself; ten fixed simple edits (paper Table 4's ablation)."""
+    proposer: Literal["on", "off"] = "on"
+    """`off` draws parent and inspirations at random (paper's ablation)."""
+    objective: str = "validation"
+    """What is maximised: `validation`, or a sum such as `validation - 2*params_m - 10*gmacs - 0.1*latency_ms`."""
+    library: tuple[str, ...] = ()
+    """Libraries (of `nader read`) whose inspirations join the shipped ones."""
+    shipped_inspirations: bool = True
+    """Whether the inspirations that come with the package are entered."""
+
+
+class ModifierSettings(_Section):
+    """How designs are written."""
+
+    experiences: int = Field(5, ge=0)
+    """Experiences shown with a task (paper §3.4.2: 5)."""
+    rounds: int = Field(5, ge=1)
+    """Fresh starts for a block that cannot be repaired (reference implementation: 5)."""
+    tries: int = Field(5, ge=1)
+    """Tries within a start, repairs included (reference implementation: 5)."""
+    concurrency: int = Field(8, ge=1, le=64)
+    """Designs written at once."""
+
+
+class TrainingSettings(_Section):
+    """What is trained, on what, and within which limits."""
+
+    dataset: str = "digits"
+    """Data set name; `nader data status` lists them."""
+    data_dir: str = ""
+    """Folder of data files; empty: $NADER_DATA, else `data` in the workspace."""
+    skeleton: str = "digits"
+    """The macro skeleton the cells are put in."""
+    recipe: str = "digits"
+    """Name of a recipe, or a TOML file of one."""
+    epochs: int | None = Field(None, ge=1)
+    """Other number of epochs than the recipe's; the result names it as a deviation."""
+    seeds: tuple[int, ...] = (777,)
+    """Seeds of each candidate's trainings; its figure is their mean (protocol: 777, 888, 999)."""
+    max_params: float | None = 1.5e6
+    """Limit on parameters (paper §4.2: 1.5 M)."""
+    max_macs: float | None = 0.2e9
+    """Limit on multiply-accumulates (paper §4.2: 0.2 G; 0.05 G on ImageNet16-120)."""
+    slots: int = Field(0, ge=0)
+    """Trainings at once; 0: as many as the machine suggests."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:N`."""
+    backend: Literal["local", "ray"] = "local"
+    """Where trainings run."""
+    address: str = ""
+    """Address of the Ray cluster; empty: start one here."""
+    hopeless: bool = False
+    """Stop candidates early that the base's loss curve shows to be hopeless (paper appendix A3.2)."""
+    memory_gb: float = Field(8.0, gt=0)
+    """Memory a training worker may use."""
+    time_limit_s: float = Field(0.0, ge=0)
+    """Seconds a training may take; 0: no limit."""
+    heartbeat_s: float = Field(120.0, gt=0)
+    """Seconds of silence after which a worker counts as hanging."""
+    tensorboard: bool = False
+    """Write TensorBoard event files beside the checkpoints (extra `tensorboard`)."""
+
+
+class ModelSettings(_Section):
+    """Which model answers, and within which limits."""
+
+    backend: Literal["auto", "rule-based", "openai", "inbox"] = "auto"
+    """`auto`: a language model when a key or `base_url` is set, else the rule-based designer."""
+    base_url: str = ""
+    """Endpoint; empty: $OPENAI_BASE_URL, else OpenAI's own."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key. The key itself is never stored."""
+    model: str = "gpt-4o"
+    """Chat model (paper §4: GPT-4o)."""
+    models: dict[Agent, str] = {}
+    """Other models for single agents."""
+    temperature: float = Field(0.7, ge=0, le=2)
+    """Sampling temperature."""
+    temperatures: dict[Agent, float] = {}
+    """Other temperatures for single agents."""
+    max_tokens: int = Field(4096, ge=16)
+    """Longest answer."""
+    api: Literal["chat", "responses"] = "chat"
+    """Chat Completions or Responses."""
+    structured: Literal["auto", "on", "off"] = "auto"
+    """Structured output: asked for and, at `auto`, done without where the server refuses it."""
+    concurrency: int = Field(16, ge=1)
+    """Calls at once."""
+    requests_per_minute: int = Field(0, ge=0)
+    """0: no limit."""
+    tokens_per_minute: int = Field(0, ge=0)
+    """0: no limit."""
+    deadline_s: float = Field(120.0, gt=0)
+    """Seconds a call may take."""
+    retries: int = Field(6, ge=0)
+    """Tries after the first on 429, 5xx, time-outs and broken connections."""
+    backoff_s: float = Field(1.0, ge=0)
+    """First pause between tries; it doubles, with jitter, up to a minute."""
+    embedder: Literal["hashed", "openai"] = "hashed"
+    """Local hashed n-grams, or the endpoint's embeddings."""
+    embedding_model: str = "text-embedding-3-small"
+    """Model of the endpoint's embeddings."""
+    embedding_dimension: int = Field(1024, ge=16, le=4096)
+    """Size of a vector."""
+    inbox: str = ""
+    """Folder of prompts for a person, with `backend = "inbox"`; empty: `inbox` in the workspace."""
+
+
+class BudgetSettings(_Section):
+    """Caps; 0 means none. A cap is checked before a call and counts calls in flight."""
+
+    money: float = Field(0.0, ge=0)
+    """US dollars."""
+    tokens: int = Field(0, ge=0)
+    """Tokens in and out."""
+    hours: float = Field(0.0, ge=0)
+    """Hours of running, all processes together."""
+    money_per_agent: dict[Agent, float] = {}
+    """US dollars for single agents."""
+    tokens_per_agent: dict[Agent, int] = {}
+    """Tokens for single agents."""
+
+
+class CampaignSettings(_Section):
+    """Everything that determines a campaign, as it is recorded in its first event."""
+
+    seed: int = 0
+    """Seed of every choice by chance."""
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    """Durability of the log: FULL survives a power cut, NORMAL may lose the last moments (never its order)."""
+    search: SearchSettings = SearchSettings()
+    modifier: ModifierSettings = ModifierSettings()
+    training: TrainingSettings = TrainingSettings()
+    llm: ModelSettings = ModelSettings()
+    budget: BudgetSettings = BudgetSettings()
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "digits": {},
+    "fashion-mnist": {
+        "search": {"candidates": 10},
+        "training": {"dataset": "fashion-mnist", "skeleton": "fashion-mnist", "recipe": "fashion-mnist"},
+    },
+    "paper-nas-bench-201": {
+        "search": {"candidates": 10, "width": 5, "lookahead": 0, "retrieved": 10},
+        "modifier": {"experiences": 5, "rounds": 5, "tries": 5},
+        "training": {
+            "dataset": "cifar100",
+            "skeleton": "nas-bench-201",
+            "recipe": "nas-bench-201",
+            "seeds": [777],
+            "max_params": 1.5e6,
+            "max_macs": 0.2e9,
+            "hopeless": False,
+        },
+    },
+}
+"""Named starting points; a preset is the defaults with these changes."""
+
+
+def load_settings(
+    file: Path | None = None, preset: str | None = None, sets: Sequence[str] = ()
+) -> CampaignSettings:
+    """Settings from a preset, a TOML file over it, and `key=value` pairs over both.
+
+    A file may name its preset with a top-level `preset = "…"`. Raises `SettingsError` with one sentence that names
+    the key, what is wrong with it and, for a misspelt one, the nearest right one.
+    """
+    from_file = _read_toml(file) if file else {}
+    name = preset or from_file.pop("preset", None) or "digits"
+    from_file.pop("preset", None)
+    if name not in PRESETS:
+        near = difflib.get_close_matches(str(name), PRESETS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SettingsError(f"there is no preset {name!r}{hint} Presets are: {', '.join(PRESETS)}.")
+    merged = _merge(PRESETS[name], from_file)
+    for pair in sets:
+        _put(merged, pair)
+    return validated(merged, where=str(file) if file else "the settings")
+
+
+def validated(values: Mapping[str, Any], where: str = "the settings") -> CampaignSettings:
+    """Checked settings from nested values; raises `SettingsError`."""
+    try:
+        return CampaignSettings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, where)) from None
+
+
+def changed(settings: CampaignSettings, sets: Sequence[str]) -> CampaignSettings:
+    """The settings with `key=value` pairs put in; raises `SettingsError`."""
+    values = settings.model_dump(mode="json")
+    for pair in sets:
+        _put(values, pair)
+    return validated(values, where="--set")
+
+
+def differences(old: CampaignSettings, new: CampaignSettings) -> dict[str, Any]:
+    """Dotted keys whose values differ, with the new values."""
+    before, after = dict(_flat(old.model_dump(mode="json"))), dict(_flat(new.model_dump(mode="json")))
+    return {key: after.get(key) for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)}
+
+
+def describe() -> Iterator[tuple[str, str, Any, str]]:
+    """Every setting as (dotted key, type, default, what it is and where its default comes from)."""
+    yield from _describe(CampaignSettings, "")
+
+
+def _describe(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, Any, str]]:
+    defaults = model()
+    for name, field in model.model_fields.items():
+        value = getattr(defaults, name)
+        if isinstance(value, BaseModel):
+            yield from _describe(type(value), f"{prefix}{name}.")
+        else:
+            kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
+            kind = str(field.annotation).replace("typing.", "") if kind in ("Literal", "Union", "Optional") else kind
+            yield f"{prefix}{name}", kind, value, " ".join((field.description or "").split())
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"there is no settings file {file}") from None
+    except OSError as error:
+        raise SettingsError(f"the settings file {file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not a TOML file: {error}") from None
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {key: (_merge(value, {}) if isinstance(value, Mapping) else value) for key, value in base.items()}
+    for key, value in over.items():
+        held = merged.get(key)
+        merged[key] = _merge(held, value) if isinstance(held, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _put(values: dict[str, Any], pair: str) -> None:
+    """Put `dotted.key=value` into nested values; the value is read as TOML, or taken as text."""
+    key, equals, text = pair.partition("=")
+    key, text = key.strip(), text.strip()
+    if not equals or not key:
+        raise SettingsError(f"--set takes key=value, for example search.width=5; this is {pair!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise SettingsError(f"{key} names no setting: {section!r} is a single value")
+        values = inner
+    values[last] = value
+
+
+def _sentence(error: ValidationError, where: str) -> str:
+    """One sentence for the first thing that is wrong."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = [name for name, *_ in describe()]
+        near = difflib.get_close_matches(key, known, 1, 0.5) or difflib.get_close_matches(
+            key.rsplit(".", 1)[-1], [name.rsplit(".", 1)[-1] for name in known], 1
+        )
+        full = next((name for name in known if near and name.endswith(near[0])), None)
+        hint = f"did you mean {full!r}?" if full else "`nader settings` lists them all."
+        return f"{where}: there is no setting {key!r}; {hint}"
+    value = first.get("input")
+    return f"{where}: {key} = {value!r} is not right: {first['msg'].lower()}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,68 @@
+"""Giving room back: blobs that no event names are dropped; nothing else is ever deleted."""
+
+import re
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from store.blobs import read_blob
+
+_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_PAGE = 2000
+
+
+@dataclass(frozen=True)
+class VacuumReport:
+    """What a vacuum dropped."""
+
+    blobs: int
+    bytes: int
+    """Bytes the dropped blobs took in the file."""
+    kept: int
+    """Blobs that are still there."""
+
+
+def vacuum(connection: sqlite3.Connection, path: Path) -> VacuumReport:
+    """Drop every blob whose digest stands in no event, nor in a blob that one names.
+
+    The digest counts wherever it stands: 64 hexadecimal digits in a payload name a blob, whatever the field is called.
+    """
+    held = {row[0] for row in connection.execute("SELECT sha256 FROM blobs").fetchall()}
+    wanted = _named_by_events(connection) & held
+    frontier = set(wanted)
+    while frontier:
+        named = {digest for blob in frontier for digest in _digests(read_blob(connection, blob))}
+        frontier = (named & held) - wanted
+        wanted |= frontier
+    dropped = held - wanted
+    size = 0
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for digest in sorted(dropped):
+            size += connection.execute(
+                "SELECT length(data) FROM blobs WHERE sha256 = ?", (digest,)
+            ).fetchone()[0]
+            connection.execute("DELETE FROM blobs WHERE sha256 = ?", (digest,))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    if dropped:
+        connection.execute("VACUUM")
+    return VacuumReport(len(dropped), size, len(wanted))
+
+
+def _named_by_events(connection: sqlite3.Connection) -> set[str]:
+    named: set[str] = set()
+    place = -1
+    while rows := connection.execute(
+        "SELECT place, payload FROM events WHERE place > ? ORDER BY place LIMIT ?", (place, _PAGE)
+    ).fetchall():
+        place = rows[-1][0]
+        for _, payload in rows:
+            named |= _digests(payload.encode())
+    return named
+
+
+def _digests(text: bytes) -> set[str]:
+    return {match.decode() for match in _DIGEST.findall(text)}

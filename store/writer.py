@@ -1,0 +1,261 @@
+"""The transaction: a group of appends made durable by one commit.
+
+The happy path writes a group as one batch of rows and commits once. If a row of some append is refused, the group is
+rolled back and written again with a savepoint for each append, so that only the guilty one fails.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from events.envelope import GENESIS, Ack, Envelope, Pending
+from store.batch import Batch
+from store.errors import IntegrityError, LockedError, StoreError, translate
+from store.faults import FaultPoint, fault
+from store.lineage import MASK, SHIFT, Branches, BranchInfo, Head
+
+_CHECKPOINT_BYTES = 4 * 1024 * 1024
+"""Roughly this much is written to the WAL between two checkpoints."""
+_REFUSED = (
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    UnicodeError,
+    OverflowError,
+)
+"""What SQLite raises for a row that cannot be stored, as opposed to a file that cannot be written."""
+
+
+@dataclass(slots=True)
+class Append:
+    """One caller's append: written whole or not at all."""
+
+    branch: str | None
+    """None: blobs alone."""
+    pendings: Sequence[Pending]
+    acks: Sequence[Ack]
+    blobs: Mapping[str, bytes]
+
+
+Outcome = list[Envelope] | StoreError
+
+
+class Writer:
+    """Owns the connection that writes. Calls must not overlap; they may come from any thread."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.path = path
+        self.connection = connection
+        self.branches = Branches()
+        self.branches.load(connection)
+        self.heads: dict[int, Head] = {}
+        self._seq = 0
+        for number, info in self.branches.infos.items():
+            self._load_head(number, info)
+        self._epoch = self._take_over()
+        self._broken: StoreError | None = None
+        """Set for good by an error after which only a new open can tell what the file holds."""
+        self._unchecked = 0
+        self.commit_seconds = 0.0
+        """What a commit takes of late, as a moving average."""
+
+    def write(self, group: Sequence[Append]) -> list[Outcome]:
+        """Make a group durable; one outcome for each append, in order. Never raises for what a caller did."""
+        fault(FaultPoint.BEFORE_APPEND)
+        if self._broken is not None:
+            return [self._broken] * len(group)
+        try:
+            try:
+                return self._commit_together(group)
+            except _REFUSED:
+                return self._commit_separately(group)
+        except (sqlite3.Error, StoreError) as error:
+            return [self._failure(error)] * len(group)
+
+    def fork(
+        self, name: str, run: str, parent: str | None, position: int | None, created: float
+    ) -> BranchInfo:
+        """Make a branch durable: one row, whatever the length of its history.
+
+        Raises IntegrityError for a name that is taken or a position that the parent does not have.
+        """
+        if self._broken is not None:
+            raise self._broken
+        if name in self.branches.ids:
+            raise IntegrityError(f"the log already has a branch {name!r}; choose another name")
+        info = BranchInfo(name, run, parent, self._fork_position(parent, position), created)
+        head = self._fork_head(info)
+        number = max(self.branches.infos, default=0) + 1
+        try:
+            self._begin()
+            try:
+                self.connection.execute(
+                    "INSERT INTO branches VALUES (?,?,?,?,?,?)",
+                    (number, name, run, parent and self.branches.id(parent), info.fork_position, created),
+                )
+                fault(FaultPoint.DURING_FORK)
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        except (sqlite3.Error, StoreError) as error:
+            raise self._failure(error) from error
+        self.branches.add(number, info)
+        self.heads[number] = head
+        return info
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """True when enough has been written since the last checkpoint."""
+        return self._unchecked >= _CHECKPOINT_BYTES
+
+    def checkpoint(self) -> None:
+        """Copy the WAL into the file; what a reader in another program still needs stays for the next time."""
+        self._unchecked = 0
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (
+            sqlite3.Error
+        ) as error:  # the WAL still holds everything; only a damaged file must stop the writer
+            self._failure(error)
+        fault(FaultPoint.DURING_CHECKPOINT)
+
+    def close(self) -> None:
+        """Close the connection; SQLite empties the WAL if nobody else reads."""
+        self.connection.close()
+
+    def _commit_together(self, group: Sequence[Append]) -> list[Outcome]:
+        self._begin()
+        try:
+            batch = Batch(self.connection, self.branches, self.heads, self._seq)
+            outcomes: list[Outcome] = []
+            for append in group:
+                try:
+                    outcomes.append(batch.stage(append.branch, append.pendings, append.acks, append.blobs))
+                except StoreError as error:
+                    outcomes.append(error)
+            batch.flush()
+            self._commit()
+        except BaseException:
+            self._roll_back()
+            raise
+        self._adopt(batch)
+        return outcomes
+
+    def _commit_separately(self, group: Sequence[Append]) -> list[Outcome]:
+        self._begin()
+        try:
+            outcomes: list[Outcome] = []
+            good: Batch | None = None
+            for append in group:
+                heads, seq = (good.all_heads(), good.seq) if good else (self.heads, self._seq)
+                batch = Batch(self.connection, self.branches, heads, seq, good.bytes if good else 0)
+                self.connection.execute("SAVEPOINT one")
+                try:
+                    outcome = batch.stage(append.branch, append.pendings, append.acks, append.blobs)
+                    batch.flush()
+                    outcomes.append(outcome)
+                    good = batch
+                except (StoreError, *_REFUSED) as error:
+                    self.connection.execute("ROLLBACK TO one")
+                    outcomes.append(_refusal(append, error))
+                self.connection.execute("RELEASE one")
+            self._commit()
+        except BaseException:
+            self._roll_back()
+            raise
+        if good is not None:
+            self._adopt(good)
+        return outcomes
+
+    def _begin(self) -> None:
+        """Start a transaction; inside it, nobody can take the log over, so that one look at the epoch settles it."""
+        run = self.connection.execute
+        run("BEGIN IMMEDIATE")
+        if run("SELECT epoch FROM writer").fetchone()[0] != self._epoch:
+            self._roll_back()
+            raise LockedError(
+                f"the log {self.path} was taken over by another process while this one stood still; "
+                "nothing more is written from here"
+            )
+
+    def _commit(self) -> None:
+        fault(FaultPoint.AFTER_APPEND)
+        start = perf_counter()
+        self.connection.execute("COMMIT")
+        self.commit_seconds += (perf_counter() - start - self.commit_seconds) / 8
+
+    def _roll_back(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def _adopt(self, batch: Batch) -> None:
+        self.heads.update(batch.heads)
+        self._seq = batch.seq
+        self._unchecked += batch.bytes
+
+    def _failure(self, error: sqlite3.Error | StoreError) -> StoreError:
+        """The error to hand out; one after which nobody knows what the file holds also ends this writer."""
+        failure = error if isinstance(error, StoreError) else translate(error, self.path)
+        if failure.ends_the_writer:
+            self._broken = failure
+        return failure
+
+    def _take_over(self) -> int:
+        """Raise the epoch: whoever wrote before this finds out inside their next transaction."""
+        run = self.connection.execute
+        run("BEGIN IMMEDIATE")
+        run("UPDATE writer SET epoch = epoch + 1")
+        epoch = int(run("SELECT epoch FROM writer").fetchone()[0])
+        run("COMMIT")
+        return epoch
+
+    def _load_head(self, number: int, info: BranchInfo) -> None:
+        row = self.connection.execute(
+            "SELECT place, hash, seq FROM events WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT 1",
+            (number << SHIFT, number << SHIFT | MASK),
+        ).fetchone()
+        if row is None:
+            self.heads[number] = self._fork_head(info)
+        else:
+            self.heads[number] = Head(row[0] & MASK, row[1])
+            self._seq = max(self._seq, row[2])
+
+    def _fork_position(self, parent: str | None, position: int | None) -> int:
+        if parent is None:
+            return 0
+        last = self.heads[self.branches.id(parent)].position
+        if position is None:
+            return last
+        if not 0 <= position <= last:
+            raise IntegrityError(
+                f"branch {parent!r} has positions 0 to {last}; it cannot be forked at {position}"
+            )
+        return position
+
+    def _fork_head(self, info: BranchInfo) -> Head:
+        """The head that a branch is born with: its parent's event at the fork point."""
+        if info.parent is None or info.fork_position == 0:
+            return Head(0, GENESIS)
+        segment = self.branches.lineage(info.parent, info.fork_position)[-1]
+        row = self.connection.execute(
+            "SELECT hash FROM events WHERE place = ?", (segment.branch << SHIFT | info.fork_position,)
+        ).fetchone()
+        if row is None:
+            raise IntegrityError(
+                f"branch {info.parent!r} has lost the event at {info.fork_position}, its fork point"
+            )
+        return Head(info.fork_position, row[0])
+
+
+def _refusal(append: Append, error: Exception) -> StoreError:
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, sqlite3.IntegrityError) and "effects" in str(error):
+        keys = ", ".join(p.effect_key for p in append.pendings if p.effect_key)
+        return IntegrityError(
+            f"the history of branch {append.branch!r} already holds one of the effect keys {keys}"
+        )
+    return IntegrityError(f"the append to branch {append.branch!r} cannot be stored: {error}")

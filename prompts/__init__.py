@@ -1,9 +1,13 @@
 """The questions that agents put to language models, and how their answers are read."""
 
-from prompts.answers import (
-    ANSWERS,
+from prompts.answers import json_schema, parse_answer, repair_messages
+from prompts.errors import AnswerError, PromptError
+from prompts.forms import ANSWERS
+from prompts.message import Message
+from prompts.tags import escape, section, sections, unescape
+from prompts.template import NAMES, Template, load, load_from
+from prompts.values import (
     Answer,
-    AnswerError,
     BlockText,
     Code,
     Inspirations,
@@ -13,14 +17,7 @@ from prompts.answers import (
     Relevance,
     StemAndDownsample,
     Tip,
-    json_schema,
-    parse_answer,
-    repair_messages,
 )
-from prompts.errors import PromptError
-from prompts.message import Message
-from prompts.tags import escape, section, sections, unescape
-from prompts.template import NAMES, Template, load, load_from
 
 __all__ = [
     "ANSWERS",

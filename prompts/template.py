@@ -11,8 +11,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from prompts.answers import ANSWERS
 from prompts.errors import PromptError
+from prompts.forms import ANSWERS
 from prompts.message import Message
 from prompts.tags import wrap
 
@@ -77,10 +77,11 @@ class Template:
         lines = []
         for line in text.split("\n"):
             alone = _PLACEHOLDER.fullmatch(line.strip()) is not None
-            # One pass per line of the template: text that comes in through a variable is never scanned again.
-            lines.append(
-                _PLACEHOLDER.sub(lambda m, a=alone: _value(m[1], values[m[1]], inline=a is False), line)
-            )
+            # Text that comes in through a variable is never scanned for placeholders.
+            parts = _PLACEHOLDER.split(line)
+            for place in range(1, len(parts), 2):
+                parts[place] = _value(parts[place], values[parts[place]], inline=not alone)
+            lines.append("".join(parts))
         return "\n".join(lines)
 
 
@@ -115,7 +116,7 @@ def _parse(name: str, file: Traversable) -> Template:
     variables = tuple(v.strip() for v in head["variables"].split(",") if v.strip())
     if set(holes) != set(variables):
         raise PromptError(
-            f"prompt {name}: front matter declares {', '.join(variables)} but the text uses {', '.join(holes)}."
+            f"prompt {name}: front matter declares {', '.join(variables)}; the text uses {', '.join(holes)}."
         )
     if head["name"] != name:
         raise PromptError(f"prompt {name}: its front matter calls it {head['name']!r}.")

@@ -66,9 +66,9 @@ UNCERTAIN = frozenset(
 class LLMError(RuntimeError):
     """A call to a model that gave no usable answer.
 
-    `input_tokens`, `output_tokens` and `cost` are what the server reported and charged nevertheless: of one
-    attempt where a back end raises it, summed over all attempts where `call` raises it. `uncertain_tokens` and
-    `uncertain_cost` bound what it may have charged without saying so (a time-out, a broken connection).
+    `input_tokens`, `output_tokens` and `cost` are what the server reported and charged nevertheless: of
+    one attempt where a back end raises it, of all attempts where `call` raises it. `uncertain_tokens`
+    and `uncertain_cost` bound what it may have charged without saying so (a time-out, a broken connection).
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class LLMError(RuntimeError):
 
 
 class BudgetExceeded(LLMError):
-    """A cap on money, tokens or time leaves no room for the call, even once all calls in flight are settled."""
+    """A cap on money, tokens or time leaves no room for the call, even once those in flight are settled."""
 
     def __init__(self, message: str, *, scope: str, resource: str, cap: float, spent: float) -> None:
         super().__init__(ErrorKind.BUDGET, message)

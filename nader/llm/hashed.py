@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -70,8 +71,8 @@ _STOP = frozenset(
 class HashedNgrams:
     """Embeds texts by hashing their words and word pairs to signed positions.
 
-    Words are lower-cased and lose a plural or verbal ending; a position's weight is 1 + ln(count). A text without
-    words gets the vector of the empty word, never zero (a zero vector has no direction to compare).
+    Words are lower-cased and lose a plural or verbal ending; a position's weight is 1 + ln(count). A text
+    without words gets the vector of the empty word, never zero (a zero vector has no direction to compare).
     """
 
     def __init__(self, dimension: int = 1024) -> None:
@@ -111,7 +112,7 @@ class HashedNgrams:
 
 def _grams(text: str) -> list[str]:
     words = [_stem(word) for word in _WORD.findall(text.lower()) if word not in _STOP]
-    return words + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+    return words + [f"{a} {b}" for a, b in pairwise(words)]
 
 
 def _stem(word: str) -> str:

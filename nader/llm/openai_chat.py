@@ -1,0 +1,133 @@
+"""Chat with any server that speaks the OpenAI API, through the `openai` client."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import openai
+
+from nader.llm.connection import Connection
+from nader.llm.errors import ErrorKind, LLMError
+from nader.llm.types import BackendKind, ChatReply, ChatRequest
+from nader.llm.wire import chat_reply, response_reply
+from prompts import json_schema
+
+Structured = Literal["auto", "on", "off"]
+Api = Literal["chat", "responses"]
+
+# How servers name, in a 400, the parameters that not all of them accept.
+_NAMES = {
+    "structured": ("response_format", "json_schema", "text.format", "structured output"),
+    "max_tokens": ("max_tokens",),
+    "temperature": ("temperature",),
+    "seed": ("seed",),
+}
+
+
+class OpenAIChat:
+    """A back end for Chat Completions (`api="chat"`) or Responses (`api="responses"`).
+
+    `structured` sends the answer's JSON schema, where the prompt has one: `on` always, `auto` until the server
+    rejects it, `off` never. Parameters that a server rejects (seed, temperature, max_tokens) are left out or
+    renamed from then on, and the reply's `adjustments` say so.
+    """
+
+    name = "openai"
+    kind = BackendKind.OPENAI
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        api: Api = "chat",
+        structured: Structured = "off",
+        extra_body: Mapping[str, Any] | None = None,
+        schema_of: Callable[[str], dict[str, Any] | None] = json_schema,
+    ) -> None:
+        self.connection = connection
+        self._api = api
+        self._structured = structured
+        self._extra = dict(extra_body or {})
+        self._schema_of = schema_of
+        self._rejected: set[str] = set()
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """One attempt. Raises LLMError, retriable at once where it has just learnt what the server rejects."""
+        body = self._chat_body(request) if self._api == "chat" else self._responses_body(request)
+        try:
+            answer = await self.connection.ask(self._api, body, deadline_s=request.deadline_s)
+        except LLMError as error:
+            raise self._learnt(error, body) from error.__cause__
+        reply = chat_reply(answer) if self._api == "chat" else response_reply(answer)
+        return reply.model_copy(
+            update={"model": reply.model or request.model, "adjustments": tuple(sorted(self._rejected))}
+        )
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self.connection.aclose()
+
+    def _chat_body(self, request: ChatRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": [message.model_dump() for message in request.messages],
+        }
+        limit = "max_completion_tokens" if "max_tokens" in self._rejected else "max_tokens"
+        body[limit] = request.max_tokens
+        if request.seed is not None and "seed" not in self._rejected:
+            body["seed"] = request.seed
+        schema = self._schema(request)
+        if schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": request.prompt, "strict": True, "schema": schema},
+            }
+        return self._common(request, body)
+
+    def _responses_body(self, request: ChatRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": request.model,
+            "input": [message.model_dump() for message in request.messages],
+            "max_output_tokens": request.max_tokens,
+            "store": False,
+        }
+        schema = self._schema(request)
+        if schema is not None:
+            form = {"type": "json_schema", "name": request.prompt, "strict": True, "schema": schema}
+            body["text"] = {"format": form}
+        return self._common(request, body)
+
+    def _common(self, request: ChatRequest, body: dict[str, Any]) -> dict[str, Any]:
+        if request.temperature is not None and "temperature" not in self._rejected:
+            if not math.isfinite(request.temperature):
+                raise LLMError(ErrorKind.BAD_REQUEST, f"temperature {request.temperature} is not a number.")
+            body["temperature"] = request.temperature
+        if self._extra:
+            body["extra_body"] = self._extra
+        return body
+
+    def _schema(self, request: ChatRequest) -> dict[str, Any] | None:
+        if self._structured == "off" or "structured" in self._rejected:
+            return None
+        return self._schema_of(request.prompt)
+
+    def _learnt(self, error: LLMError, body: Mapping[str, Any]) -> LLMError:
+        """The error, to be retried at once where it names a parameter that we can do without."""
+        cause = error.__cause__
+        if error.kind is not ErrorKind.BAD_REQUEST or not isinstance(cause, openai.APIStatusError):
+            return error
+        said = f"{cause.param or ''} {error.message}".lower()
+        sent = {
+            "structured": "response_format" in body or "text" in body,
+            "max_tokens": "max_tokens" in body,
+            "temperature": "temperature" in body,
+            "seed": "seed" in body,
+        }
+        for name, words in _NAMES.items():
+            droppable = name != "structured" or self._structured == "auto"
+            if sent[name] and droppable and any(word in said for word in words):
+                self._rejected.add(name)
+                return LLMError(error.kind, error.message, retriable=True, retry_after=0.0)
+        return error

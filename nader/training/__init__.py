@@ -1,4 +1,4 @@
-"""Training: recipes, data sets, the loop, worker processes and the back ends that run them. Imports no torch."""
+"""Training: recipes, data sets, the loop, and the processes that run it. Importing it imports no torch."""
 
 from nader.training.datasets import (
     DATASETS,

@@ -81,9 +81,9 @@ _PLAIN = (
                 1000, 397, 400, "by hash, version 1"),
     DatasetInfo("fashion-mnist", "Fashion-MNIST, 28×28 padded to 32×32", 10, 1, 32, 32, (55.84,), (84.24,),
                 50_000, 10_000, 10_000, "the last 10,000 of the training images validate"),
-    DatasetInfo("cifar10", "CIFAR-10, NAS-Bench-201's halves of the training images", 10, 3, 32, 32, *_CIFAR10,
+    DatasetInfo("cifar10", "CIFAR-10, NAS-Bench-201's halves of the train set", 10, 3, 32, 32, *_CIFAR10,
                 25_000, 25_000, 10_000, "cifar-split.txt"),
-    DatasetInfo("cifar100", "CIFAR-100, NAS-Bench-201's halves of the test images", 100, 3, 32, 32, *_CIFAR100,
+    DatasetInfo("cifar100", "CIFAR-100, NAS-Bench-201's halves of the test set", 100, 3, 32, 32, *_CIFAR100,
                 50_000, 5_000, 5_000, "cifar100-test-split.txt"),
     DatasetInfo("imagenet16-120", "120 classes of ImageNet at 16×16", 120, 3, 16, 16, *_IMAGENET16,
                 151_700, 3_000, 3_000, "imagenet-16-120-test-split.txt"),
@@ -149,7 +149,7 @@ def dataset_identity(name: str, data_dir: str | Path | None = None) -> str:
 
 
 def folder_of(name: str, data_dir: str | Path | None) -> Path:
-    """Where a data set is looked for: the user's folder, else Debian's for Fashion-MNIST, else the default."""
+    """Where a data set is looked for: the user's folder, Debian's for Fashion-MNIST, or the default."""
     if data_dir is not None:
         return Path(data_dir).expanduser()
     if name.startswith("fashion-mnist") and DEBIAN_FASHION_MNIST.is_dir():

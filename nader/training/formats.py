@@ -93,7 +93,8 @@ def require(base: str, folder: Path) -> Path:
         }.get(base, f"run `nader data get {base}`, or")
         raise DataMissingError(
             f"The files of {base} were looked for in {folder} "
-            f"(and {', '.join(p.name for p in places if p != folder)}) and are not there{lacking}: {remedy} name the folder that holds them (data_dir)."
+            f"(and {', '.join(p.name for p in places if p != folder)}) and are not there{lacking}: "
+            f"{remedy} name the folder that holds them (data_dir)."
         )
     if base in SPLIT_OF:
         find_split(SPLIT_OF[base], folder)

@@ -21,7 +21,7 @@ PUBLIC_HOME = "https://raw.githubusercontent.com/D-X-Y/AutoDL-Projects/main/conf
 
 
 def find_split(name: str, folder: Path) -> Path:
-    """The split file in the data folder or its `splits` or `nas-bench-201` folder. Raises DataMissingError."""
+    """The split file in the data folder, its `splits` or `nas-bench-201`. Raises DataMissingError."""
     for place in (folder, folder / "splits", folder / "nas-bench-201"):
         if (place / name).is_file():
             return place / name

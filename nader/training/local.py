@@ -1,0 +1,138 @@
+"""Training on this machine: warm worker processes, one a slot, each replaced after any failure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nader.training.errors import TrainingError
+from nader.training.hopeless import HopelessRule
+from nader.training.job import Curve, Failed, FailureKind, Progress, Trained, TrainingJob
+from nader.training.process import WorkerProcess
+from nader.training.slots import Slot, make_slots, memory_bytes, suggest_slots
+from nader.training.worker import read_result
+
+
+class LocalBackend:
+    """A `Backend` of worker processes that stay alive between jobs: torch and the data set load once."""
+
+    def __init__(
+        self,
+        slots: int | Sequence[Slot] | None = None,
+        *,
+        memory_limit: int | None = None,
+        heartbeat_timeout: float = 60.0,
+        step_timeout: float = 900.0,
+        time_limit: float | None = None,
+        rule: HopelessRule | None = None,
+        threads: int = 1,
+    ) -> None:
+        """Slots: found on this machine where None; so many on the CPU where a number.
+
+        `memory_limit` is bytes a worker (default: nine tenths of the memory, shared by the slots); the
+        time-outs are seconds without a sign of life, without a finished step, and for a whole training.
+        """
+        if slots is None:
+            slots = suggest_slots()
+        self._slots = make_slots(["cpu"] * slots) if isinstance(slots, int) else tuple(slots)
+        if not self._slots:
+            raise TrainingError("A training back end needs at least one slot.")
+        self._memory_limit = memory_limit or int(0.9 * memory_bytes()) // len(self._slots)
+        self._heartbeat, self._step, self._time = heartbeat_timeout, step_timeout, time_limit
+        self._rule, self._threads = rule or HopelessRule(), threads
+        self._free: asyncio.PriorityQueue[int] = asyncio.PriorityQueue()
+        for slot in self._slots:
+            self._free.put_nowait(slot.index)
+        self._workers: dict[int, WorkerProcess] = {}
+        self._busy: dict[int, WorkerProcess] = {}
+        self._closing = False
+
+    @property
+    def slots(self) -> int:
+        """How many trainings run at once."""
+        return len(self._slots)
+
+    async def start(self) -> None:
+        """Start every worker now, so that torch is imported while the campaign still designs."""
+        for slot in self._slots:
+            await self._worker(slot)
+
+    async def train(
+        self,
+        job: TrainingJob,
+        folder: Path,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+        *,
+        baseline: Curve | None = None,
+    ) -> Trained | Failed:
+        """See `Backend.train`. A cancelled call kills its worker; the last checkpoint stays in the folder."""
+        done = read_result(folder, job.digest)
+        if done is not None:
+            return done
+        index = await self._free.get()
+        try:
+            if self._closing:
+                return Failed(kind=FailureKind.CANCELLED, message="The training back end was closed.")
+            return await self._train_in(self._slots[index], job, folder, on_progress, baseline)
+        finally:
+            self._free.put_nowait(index)
+
+    async def _train_in(
+        self,
+        slot: Slot,
+        job: TrainingJob,
+        folder: Path,
+        on_progress: Callable[[Progress], None],
+        baseline: Curve | None,
+    ) -> Trained | Failed:
+        try:
+            worker = await self._worker(slot)
+        except OSError as error:
+            return Failed(
+                kind=FailureKind.PYTHON_ERROR, message=f"No worker process could be started: {error}."
+            )
+        self._busy[slot.index] = worker
+        outcome: Trained | Failed | None = None
+        try:
+            outcome = await worker.train(
+                job,
+                folder,
+                on_progress,
+                baseline=baseline,
+                rule=self._rule,
+                heartbeat_timeout=self._heartbeat,
+                step_timeout=self._step,
+                time_limit=self._time,
+            )
+            return outcome
+        finally:
+            del self._busy[slot.index]
+            if not (isinstance(outcome, Trained) or (outcome and outcome.kind is FailureKind.HOPELESS)):
+                self._workers.pop(slot.index, None)
+                await worker.end()
+
+    async def _worker(self, slot: Slot) -> WorkerProcess:
+        worker = self._workers.get(slot.index)
+        if worker is None or not worker.alive:
+            worker = await WorkerProcess.start(slot.device, self._memory_limit, self._threads)
+            self._workers[slot.index] = worker
+        return worker
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the live workers, by slot."""
+        return [self._workers[i].pid for i in sorted(self._workers) if self._workers[i].alive]
+
+    async def close(self, grace: float = 10.0) -> None:
+        """See `Backend.close`. May be called twice; no new training starts afterwards."""
+        self._closing = True
+        for worker in self._busy.values():
+            await worker.stop_training()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._busy:
+                    await asyncio.sleep(0.02)
+        for worker in [*self._busy.values(), *self._workers.values()]:
+            await worker.end()
+        self._workers.clear()

@@ -1,0 +1,70 @@
+"""Where trainings run on this machine: one slot a GPU share, or a CPU core."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+BYTES_PER_CPU_SLOT = 1 << 30
+"""What a worker with torch and a small data set needs; no more slots are suggested than fit."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one training at a time."""
+
+    index: int
+    device: str
+
+    def __str__(self) -> str:
+        return f"slot {self.index} ({self.device})"
+
+
+def suggest_slots(per_gpu: int = 1) -> tuple[Slot, ...]:
+    """`per_gpu` slots for each GPU that torch can use; without one, a slot for each core of this process."""
+    devices = [f"cuda:{i}" for i in range(usable_gpus()) for _ in range(per_gpu)]
+    return make_slots(devices or ["cpu"] * cpu_slots())
+
+
+def make_slots(devices: list[str]) -> tuple[Slot, ...]:
+    """One slot for each device named; a device may be named several times."""
+    return tuple(Slot(i, device) for i, device in enumerate(devices))
+
+
+def present_gpus() -> int:
+    """NVIDIA GPUs the kernel driver shows, whether or not torch can use them."""
+    folder = Path("/proc/driver/nvidia/gpus")
+    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+
+
+def usable_gpus() -> int:
+    """GPUs torch can use. Imports torch only on a machine that has one."""
+    if present_gpus() == 0:
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def cpu_slots() -> int:
+    """Cores of this process's affinity and cgroup quota, as far as memory reaches; at least 1."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(affinity, _quota(), memory_bytes() // BYTES_PER_CPU_SLOT))
+
+
+def _quota() -> int:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        return 1 << 16
+
+
+def memory_bytes() -> int:
+    """Memory this process may use: the machine's, or its cgroup's limit where that is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        return total

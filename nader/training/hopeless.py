@@ -13,7 +13,7 @@ guessing), with what the base block had learned by the same epoch under the same
 
 A loss that is NaN or infinite is not this rule's business: it ends the training as `nan` at once. A slow
 starter is safe as long as it learns at a twentieth of the base's pace; an accuracy at chance alone never
-stops a training whose loss falls. `benchmarks/hopeless.py` measures false stops and the share of epochs saved.
+stops a training whose loss falls. `benchmarks/hopeless.py` measures false stops and epochs saved.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _behind(curve: Curve, baseline: Curve, epoch: int, classes: int, rule: Hopel
         threshold=rule.share * base_gained,
         sentence=(
             f"Stopped after epoch {epoch}: the training loss has come down {gained:.3f} from ln {classes} = "
-            f"{guess:.3f}, less than {rule.share:.0%} of the base block's {base_gained:.3f} at that epoch, and "
+            f"{guess:.3f}, less than {rule.share:.0%} of the base block's {base_gained:.3f} by then, and "
             f"training accuracy is {best:.1%} (chance {chance:.1%}, base {base_best:.1%})."
         ),
     )

@@ -65,7 +65,7 @@ class Training:
         torch.manual_seed(job.seed)
         model = build(job, dataset) if build else build_model(job, dataset.info)
         self._layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
-        self.model = model.to(device=device, memory_format=self._layout)
+        self.model: nn.Module = model.to(device).to(memory_format=self._layout)
         self._forward: Callable[[torch.Tensor], torch.Tensor] = self.model
         if self.recipe.compile:
             self._forward = torch.compile(self.model)
@@ -286,7 +286,7 @@ def _device_name(device: torch.device) -> str:
 
 @contextlib.contextmanager
 def _numerics(recipe: Recipe) -> Iterator[Callable[[], bool]]:
-    """Set precision and determinism as the recipe says; yields a question: was every operation deterministic?"""
+    """Set precision and determinism as the recipe says; yields the question whether all was deterministic."""
     torch.backends.cuda.matmul.allow_tf32 = recipe.precision != "fp32"
     torch.backends.cudnn.allow_tf32 = recipe.precision != "fp32"
     torch.backends.cudnn.benchmark = not recipe.deterministic

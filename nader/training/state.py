@@ -62,7 +62,7 @@ def load_checkpoint(
 ) -> Position | None:
     """Put a checkpoint's state into model, optimiser and random generators.
 
-    None where there is no checkpoint, or one that is torn or of another job: training then begins at the start.
+    None where there is no checkpoint, or one that is torn or of another job: training then starts anew.
     """
     try:
         with safe_open(folder / CHECKPOINT, framework="pt") as file:

@@ -26,8 +26,8 @@ class Actor:
     """Base of both kinds; `handled` maps event type names to the methods marked with `@handles`."""
 
     name: ClassVar[str]
-    concurrency: ClassVar[int] = 1
-    """How many handlers run at once."""
+    concurrency: int = 1
+    """How many handlers run at once; 1 where `serial`."""
     handled: ClassVar[dict[str, str]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -44,6 +44,8 @@ class Actor:
 class Agent(Actor):
     """An actor that decides: its handlers are deterministic and see only their context."""
 
+    serial: ClassVar[bool] = False
+    """Handles one at a time, and its view also includes its own earlier emissions."""
     answered: ClassVar[tuple[str, ...]] = ()
     """Handled types that are requests to this agent: it must record their terminal event."""
 

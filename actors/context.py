@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import Protocol
 
-from actors.divergence import Diverged, Difference, causation_chain, first_difference
+from actors.divergence import Difference, Diverged, causation_chain, first_difference
 from actors.history import History
 from actors.keys import effect_key, input_digest, keyed_rng
 from events import Ack, Envelope, Event, Pending, decode, encode
@@ -22,7 +22,9 @@ class Port(Protocol):
     history: History
     views: Views
 
-    async def append(self, pendings: Sequence[Pending], blobs: dict[str, bytes], acks: Sequence[Ack]) -> list[Envelope]:
+    async def append(
+        self, pendings: Sequence[Pending], blobs: dict[str, bytes], acks: Sequence[Ack]
+    ) -> list[Envelope]:
         """Commit events that the history does not hold."""
 
     async def answer(self, request: Envelope) -> Envelope:
@@ -151,14 +153,21 @@ class EffectorContext:
     async def progress(self, event: Event) -> None:
         """Record a fact of the world on the way to the terminal event."""
         type_name, version, payload = encode(event)
-        pending = Pending(self.actor, type_name, version, payload, self.request.position, self.request.correlation)
+        pending = Pending(
+            self.actor, type_name, version, payload, self.request.position, self.request.correlation
+        )
         await self._port.append([pending], {}, ())
 
     async def conclude(self, event: Event) -> Envelope:
         """Record the terminal event; its key admits only one."""
         type_name, version, payload = encode(event)
         pending = Pending(
-            self.actor, type_name, version, payload, self.request.position, self.request.correlation,
+            self.actor,
+            type_name,
+            version,
+            payload,
+            self.request.position,
+            self.request.correlation,
             effect_key=effect_key("terminal", self.actor, self.request, ""),
             input_digest=self.request.input_digest,
         )
@@ -167,7 +176,11 @@ class EffectorContext:
 
 def compare(recorded: Envelope, pending: Pending, history: History) -> None:
     """Raise `Diverged` where a recorded event is not what the code emits now."""
-    if recorded.type == pending.type and recorded.version == pending.version and recorded.payload == pending.payload:
+    if (
+        recorded.type == pending.type
+        and recorded.version == pending.version
+        and recorded.payload == pending.payload
+    ):
         return
     if recorded.type != pending.type:
         path, old, new = "$.type", recorded.type, pending.type
@@ -180,7 +193,13 @@ def compare(recorded: Envelope, pending: Pending, history: History) -> None:
         path, old, new = difference.path, difference.recorded, difference.computed
     raise Diverged(
         Difference(
-            recorded.position, recorded.actor, recorded.type, "changed", path, old, new,
+            recorded.position,
+            recorded.actor,
+            recorded.type,
+            "changed",
+            path,
+            old,
+            new,
             causation_chain(recorded, history.at),
         )
     )

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from events import Envelope, event_types
 
-
 OPERATOR = "operator"
 """The actor of events that come from outside: a person's commands, the process that starts and stops."""
 

@@ -79,7 +79,9 @@ class Runtime:
 
     # ---- the port that contexts reach the log through ---------------------------------------------------------
 
-    async def append(self, pendings: Sequence[Pending], blobs: dict[str, bytes], acks: Sequence[Ack]) -> list[Envelope]:
+    async def append(
+        self, pendings: Sequence[Pending], blobs: dict[str, bytes], acks: Sequence[Ack]
+    ) -> list[Envelope]:
         """Commit, and return once the history holds what was committed."""
         stored = await self.store.append(self.branch, pendings, blobs=blobs, acks=acks)
         self.history.acks.update((ack.actor, ack.cause) for ack in acks)
@@ -189,7 +191,13 @@ class Runtime:
                 raise
             except Exception as error:
                 attempt += 1
-                log.warning("handler failed", actor=agent.name, cause=cause.position, attempt=attempt, error=repr(error))
+                log.warning(
+                    "handler failed",
+                    actor=agent.name,
+                    cause=cause.position,
+                    attempt=attempt,
+                    error=repr(error),
+                )
                 await self._record_failure(agent.name, cause, attempt, error)
                 if attempt >= ATTEMPTS:
                     await self._give_up(agent, cause, repr(error))
@@ -207,16 +215,22 @@ class Runtime:
                 await context.conclude(terminal)
                 return
             except CapReached as cap:
-                self.pause(str(cap), finish=[m.actor.name for m in self._mailboxes if isinstance(m.actor, Effector)])
+                self.pause(
+                    str(cap), finish=[m.actor.name for m in self._mailboxes if isinstance(m.actor, Effector)]
+                )
                 return
             except (Diverged, StoreError, RuntimeFault):
                 raise
             except Exception as error:
                 attempt += 1
-                log.warning("effector failed", actor=effector.name, request=request.position, error=repr(error))
+                log.warning(
+                    "effector failed", actor=effector.name, request=request.position, error=repr(error)
+                )
                 await self._record_failure(effector.name, request, attempt, error)
                 if attempt >= ATTEMPTS:
-                    await context.conclude(effector.failure(request.event, f"{type(error).__name__}: {error}"))
+                    await context.conclude(
+                        effector.failure(request.event, f"{type(error).__name__}: {error}")
+                    )
                     return
                 await asyncio.sleep(self._backoff(attempt))
 
@@ -231,7 +245,11 @@ class Runtime:
     async def _record_failure(self, actor: str, cause: Envelope, attempt: int, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))
         event = HandlerFailed(
-            actor=actor, attempt=attempt, error=f"{type(error).__name__}: {error}", final=attempt >= ATTEMPTS, traceback=text
+            actor=actor,
+            attempt=attempt,
+            error=f"{type(error).__name__}: {error}",
+            final=attempt >= ATTEMPTS,
+            traceback=text,
         )
         await self.append([_pending(SUPERVISOR, event, cause)], {}, ())
 
@@ -250,7 +268,9 @@ class Runtime:
         answered_by = {e.type for e in self.history.emitted(agent.name, cause.position)}
         expected = set(type(cause.event).terminal)
         if expected and agent.answers(cause.type) and not answered_by & expected:
-            raise RuntimeFault(f"{agent.name} handled {cause.type} at {cause.position} and recorded no answer to it")
+            raise RuntimeFault(
+                f"{agent.name} handled {cause.type} at {cause.position} and recorded no answer to it"
+            )
 
 
 class _Mailbox:
@@ -316,7 +336,7 @@ class _Mailbox:
                 if (self.actor.name, envelope.position) in self._runtime.history.acks:
                     self._note_emissions(envelope)
                 else:
-                    view = max(envelope.position, self._own_last) if self.actor.concurrency == 1 else envelope.position
+                    view = max(envelope.position, self._own_last) if self.actor.serial else envelope.position
                     self._start(self._runtime.handle(self.actor, envelope, view), envelope)
 
     def _start(self, work: Coroutine[Any, Any, None], envelope: Envelope) -> None:

@@ -2,7 +2,26 @@
 
 from typing import Any, ClassVar, Literal
 
+from pydantic import BaseModel, ConfigDict
+
 from events.registry import Event
+
+
+class Ground(BaseModel):
+    """What the settings refer to outside the log, resolved when they were entered, so that no handler looks there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    classes: int
+    """Classes of the data set."""
+    image: tuple[int, int, int]
+    """Channels, height and width of an image."""
+    data: str
+    """Identity of the data set with its splits; part of every result's identity."""
+    recipe: dict[str, Any]
+    """The whole training recipe."""
+    libraries: dict[str, int]
+    """Position of each library's stream as it is used here."""
 
 
 class CampaignStarted(Event):
@@ -10,8 +29,13 @@ class CampaignStarted(Event):
 
     settings: dict[str, Any]
     """The whole of the campaign's settings, defaults included."""
+    ground: Ground
     designer: str
     """`rule-based`, `inbox`, or the language models in use: printed in every report."""
+    base: str
+    """Blob digest of the base design's text."""
+    base_source: str
+    """The base block's name, or the file it came from."""
     nader_version: str
 
 
@@ -83,6 +107,7 @@ class SettingsChanged(Event):
     """Changed keys, dotted, with their new values."""
     settings: dict[str, Any]
     """The whole of the settings after the change."""
+    ground: Ground
     designer: str
 
 

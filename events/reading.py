@@ -115,4 +115,3 @@ class LibraryAttached(Event):
     library: str
     """Branch name of the library."""
     at: int
-    inspirations: int

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from events.registry import Event
 
 ExperienceKind = Literal["failure", "repair", "success"]
+Outcome = Literal["improved", "not-improved", "failed", "abandoned"]
 
 
 class ReflectionRequested(Event):
@@ -57,4 +58,4 @@ class CandidateClosed(Event):
 
     candidate: str
     round: int
-    outcome: Literal["improved", "not-improved", "failed", "abandoned", "duplicate", "base"]
+    outcome: Outcome

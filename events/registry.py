@@ -61,7 +61,11 @@ def known_versions() -> list[tuple[str, int]]:
 def encode(event: Event) -> tuple[str, int, str]:
     """An event as (type, version, canonical JSON): what the log stores."""
     text = json.dumps(
-        event.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        event.model_dump(mode="json"),
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
     )
     return type(event).__name__, type(event).version, text
 

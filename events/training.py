@@ -57,12 +57,12 @@ class EpochFinished(Event):
 
 
 class TrainingCompleted(Event):
-    """A training that ran to its end (or was stopped as hopeless, with the evidence)."""
+    """A training that ran to its end."""
 
     job: str
     validation: float
     """Top-1 of the last epoch on the validation split, percent. The search looks at this alone."""
-    test: float
+    test: float | None
     """Top-1 on the test split, percent: reported, never used to choose."""
     loss: float
     epochs: int
@@ -76,8 +76,6 @@ class TrainingCompleted(Event):
     deterministic: bool
     losses: tuple[float, ...]
     """Mean training loss of each epoch: the curve that the rule for hopeless candidates compares."""
-    hopeless: str = ""
-    """Why it was stopped early; empty for a whole training."""
 
 
 class ResultReused(Event):
@@ -87,7 +85,7 @@ class ResultReused(Event):
     source: str
     """`branch:position` of the training's own result, or the folder it was found in."""
     validation: float
-    test: float
+    test: float | None
     loss: float
     epochs: int
     seconds: float
@@ -99,7 +97,6 @@ class ResultReused(Event):
     device: str
     deterministic: bool
     losses: tuple[float, ...]
-    hopeless: str = ""
 
 
 class TrainingFailed(Event):
@@ -107,7 +104,7 @@ class TrainingFailed(Event):
 
     job: str
     kind: str
-    """gpu-oom, host-oom, nan, hang, segfault, python-error, disk-full, data-missing, lost-node."""
+    """gpu-oom, host-oom, nan, hang, time-out, segfault, python-error, disk-full, data-missing, lost-node, hopeless."""
     message: str
     detail: str = ""
     epochs: int = 0
@@ -127,7 +124,7 @@ class CandidateTrained(Event):
     candidate: str
     digest: str
     validation: float
-    test: float
+    test: float | None
     seeds: tuple[int, ...]
     validations: tuple[float, ...]
     loss: float
@@ -137,7 +134,6 @@ class CandidateTrained(Event):
     macs: int
     latency_ms: float | None
     peak_memory: int | None
-    hopeless: str = ""
 
 
 class CandidateFailed(Event):

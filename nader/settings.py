@@ -237,7 +237,11 @@ def changed(settings: CampaignSettings, sets: Sequence[str]) -> CampaignSettings
 def differences(old: CampaignSettings, new: CampaignSettings) -> dict[str, Any]:
     """Dotted keys whose values differ, with the new values."""
     before, after = dict(_flat(old.model_dump(mode="json"))), dict(_flat(new.model_dump(mode="json")))
-    return {key: after.get(key) for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)}
+    return {
+        key: after.get(key)
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    }
 
 
 def describe() -> Iterator[tuple[str, str, Any, str]]:
@@ -253,7 +257,11 @@ def _describe(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, A
             yield from _describe(type(value), f"{prefix}{name}.")
         else:
             kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
-            kind = str(field.annotation).replace("typing.", "") if kind in ("Literal", "Union", "Optional") else kind
+            kind = (
+                str(field.annotation).replace("typing.", "")
+                if kind in ("Literal", "Union", "Optional")
+                else kind
+            )
             yield f"{prefix}{name}", kind, value, " ".join((field.description or "").split())
 
 
@@ -269,7 +277,9 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {key: (_merge(value, {}) if isinstance(value, Mapping) else value) for key, value in base.items()}
+    merged = {
+        key: (_merge(value, {}) if isinstance(value, Mapping) else value) for key, value in base.items()
+    }
     for key, value in over.items():
         held = merged.get(key)
         merged[key] = _merge(held, value) if isinstance(held, dict) and isinstance(value, Mapping) else value

@@ -1,0 +1,130 @@
+"""How agents put questions to a model: a typed prompt in, a typed answer out, a repair turn for a malformed one."""
+
+import json
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import prompts
+from actors.context import AgentContext
+from events import Envelope
+from events.llm import (
+    ChatCompleted,
+    ChatFailed,
+    ChatRequested,
+    EmbeddingCompleted,
+    EmbeddingRequested,
+    MessageRef,
+)
+from nader.settings import CampaignSettings, validated
+
+ANSWER_REPAIRS = 2
+"""Turns in which a malformed answer may be put right before the question counts as failed."""
+
+Vectors = npt.NDArray[np.float32]
+Variable = str | int | float | Fraction
+
+_settings: dict[int, tuple[dict[str, Any], CampaignSettings]] = {}
+
+
+class NoAnswer(Exception):
+    """The model gave no usable answer; the kind is `llm` error kind or `malformed`."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def settings_at(ctx: AgentContext) -> CampaignSettings:
+    """The campaign's settings as of the handler's view."""
+    values = ctx.views.status.settings(ctx.view)
+    held = _settings.get(id(values))
+    if held is None or held[0] is not values:
+        held = (values, validated(values, where="the log's settings"))
+        if len(_settings) > 64:
+            _settings.clear()
+        _settings[id(values)] = held
+    return held[1]
+
+
+async def ask_model(
+    ctx: AgentContext,
+    settings: CampaignSettings,
+    prompt: str,
+    variables: dict[str, Variable],
+    *,
+    name: str,
+    **read: Any,
+) -> Any:
+    """The typed answer to a prompt. Raises `NoAnswer` when the model fails or keeps to no form.
+
+    `name` tells the question from the handler's others; `read` goes to `prompts.parse_answer`.
+    """
+    template = prompts.load(prompt)
+    messages: list[prompts.Message] = list(template.render(**variables))
+    for turn in range(1 + ANSWER_REPAIRS):
+        terminal = await _chat(
+            ctx, settings, template, messages, name if turn == 0 else f"{name}/again-{turn}"
+        )
+        if not isinstance(terminal.event, ChatCompleted):
+            raise NoAnswer(*_failure(terminal))
+        text = ctx.text(terminal.event.answer)
+        try:
+            return prompts.parse_answer(prompt, text, **read)
+        except prompts.AnswerError as error:
+            problem = error
+            messages = [*messages, *prompts.repair_messages(text, error)]
+    raise NoAnswer("malformed", str(problem))
+
+
+async def embed(
+    ctx: AgentContext, settings: CampaignSettings, texts: Sequence[str], *, name: str
+) -> Vectors | None:
+    """Vectors of texts, float32 (n, dimension), as recorded; None when there are none to be had."""
+    llm = settings.llm
+    embedder = "hashed" if llm.embedder == "hashed" else llm.embedding_model
+    request = EmbeddingRequested(
+        agent=ctx.actor,
+        texts=ctx.put(json.dumps(list(texts), ensure_ascii=False)),
+        count=len(texts),
+        embedder=embedder,
+        dimension=llm.embedding_dimension,
+    )
+    terminal = (await ctx.ask(request, name=name)).event
+    if not isinstance(terminal, EmbeddingCompleted):
+        return None
+    return np.frombuffer(ctx.read(terminal.vectors), dtype="<f4").reshape(terminal.count, terminal.dimension)
+
+
+async def _chat(
+    ctx: AgentContext,
+    settings: CampaignSettings,
+    template: prompts.Template,
+    messages: Sequence[prompts.Message],
+    name: str,
+) -> Envelope:
+    llm = settings.llm
+    agent: Any = ctx.actor
+    request = ChatRequested(
+        agent=ctx.actor,
+        prompt=template.name,
+        prompt_version=template.version,
+        prompt_digest=template.digest,
+        messages=tuple(MessageRef(role=m.role, digest=ctx.put(m.content)) for m in messages),
+        backend=llm.backend,
+        model=llm.models.get(agent, llm.model) if llm.backend == "openai" else llm.backend,
+        temperature=llm.temperatures.get(agent, llm.temperature),
+        max_tokens=llm.max_tokens,
+        seed=ctx.rng(f"chat/{name}", settings.seed).randrange(2**31),
+    )
+    return await ctx.ask(request, name=name)
+
+
+def _failure(terminal: Envelope) -> tuple[str, str]:
+    event = terminal.event
+    if isinstance(event, ChatFailed):
+        return event.kind, event.message
+    return "cancelled", "the request was cancelled at a fork"

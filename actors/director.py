@@ -1,0 +1,177 @@
+"""The Director opens rounds, has settled candidates reflected upon, and ends the campaign.
+
+Every decision is a function of the tree as of its view: whichever event wakes it, it looks at the whole and does what is
+due. So the order in which trainings end changes when things happen, and never what happens.
+"""
+
+from store.projections.tree import Candidate
+
+from actors.actor import Agent, handles
+from actors.asking import settings_at
+from actors.context import AgentContext
+from actors.network import choose_width, design_from, skeleton_of
+from events.campaign import (
+    BaseDesigned,
+    CampaignFinished,
+    CampaignStarted,
+    RoundClosed,
+    RoundDesigned,
+    RoundOpened,
+    SettingsChanged,
+)
+from events.reading import KnowledgeIndexed
+from events.reflection import CandidateClosed, ReflectionRequested
+from events.training import CandidateFailed, CandidateTrained
+from nader.graph import print_block
+from nader.settings import CampaignSettings
+
+BASE = "base"
+"""Id of the candidate that the campaign starts from: round 0, the root of the tree."""
+
+EMPTY_ROUNDS = 3
+"""So many rounds in a row without one new design end the campaign as exhausted."""
+
+
+class Director(Agent):
+    """Opens and closes rounds (paper Algorithm 2's outer loop)."""
+
+    name = "director"
+    serial = True
+
+    @handles(CampaignStarted)
+    async def on_start(self, ctx: AgentContext, started: CampaignStarted) -> None:
+        """Enter the base design: the root of the modification tree."""
+        settings = settings_at(ctx)
+        design = design_from(ctx.text(started.base))
+        choice = choose_width(
+            design, skeleton_of(settings, started.ground.image), settings, started.ground.classes
+        )
+        text = "\n".join(print_block(block) for block in (design.cell, design.stem, design.downsample))
+        await ctx.emit(
+            BaseDesigned(
+                candidate=BASE,
+                design=ctx.put(text),
+                digest=design.digest,
+                width=choice.width,
+                params=choice.cost.params,
+                macs=choice.cost.macs,
+                source=started.base_source,
+            ),
+            about=BASE,
+        )
+
+    @handles(KnowledgeIndexed)
+    async def on_knowledge(self, ctx: AgentContext, event: KnowledgeIndexed) -> None:
+        """The first round can open."""
+        await self._advance(ctx)
+
+    @handles(RoundDesigned)
+    async def on_round(self, ctx: AgentContext, event: RoundDesigned) -> None:
+        """It is known which proposals are candidates."""
+        await self._advance(ctx)
+
+    @handles(CandidateTrained)
+    async def on_trained(self, ctx: AgentContext, event: CandidateTrained) -> None:
+        """A result is known."""
+        await self._advance(ctx)
+
+    @handles(CandidateFailed)
+    async def on_failed(self, ctx: AgentContext, event: CandidateFailed) -> None:
+        """A training gave no result."""
+        await self._advance(ctx)
+
+    @handles(CandidateClosed)
+    async def on_closed(self, ctx: AgentContext, event: CandidateClosed) -> None:
+        """A candidate is done with."""
+        await self._advance(ctx)
+
+    @handles(SettingsChanged)
+    async def on_settings(self, ctx: AgentContext, event: SettingsChanged) -> None:
+        """More candidates or a larger budget may let a finished campaign go on."""
+        await self._advance(ctx)
+
+    async def _advance(self, ctx: AgentContext) -> None:
+        """Do all that is due as of the view."""
+        tree, at, settings = ctx.views.tree, ctx.view, settings_at(ctx)
+        base = tree.candidate(BASE, at)
+        if base is None or ctx.views.status.finished(at) is not None:
+            return
+        if base.failed:
+            await ctx.emit(CampaignFinished(reason="base-failed", best=None, detail=base.reason))
+            return
+        await self._have_reflected(ctx)
+        whole = await self._close_rounds(ctx)
+        rounds = tree.rounds(at)
+        designed = [r for r in rounds if r.designed is not None]
+        if len(designed) < len(rounds):
+            return  # a round is still being designed; the next one waits for its designs
+        accepted = sum(len(r.designed.accepted) for r in designed)
+        empty = 0
+        for state in reversed(designed):
+            if state.designed.accepted:
+                break
+            empty += 1
+        if accepted >= settings.search.candidates or empty >= EMPTY_ROUNDS:
+            if base.trained and len(whole) == 1 + len(rounds):
+                best = tree.best(at, objective=settings.search.objective)
+                reason = "completed" if accepted >= settings.search.candidates else "exhausted"
+                await ctx.emit(CampaignFinished(reason=reason, best=best.id if best else None))
+            return
+        await self._open_round(ctx, settings, 1 + len(rounds), whole)
+
+    async def _open_round(
+        self, ctx: AgentContext, settings: CampaignSettings, number: int, whole: set[int]
+    ) -> None:
+        """Open a round once all that it may see is whole."""
+        visible = number - 1 - settings.search.lookahead
+        if not ctx.views.knowledge.indexed(ctx.view) or any(r not in whole for r in range(visible + 1)):
+            return
+        await ctx.emit(
+            RoundOpened(round=number, visible=max(visible, -1)),
+            about=f"round-{number}",
+            name=f"open-{number}",
+        )
+
+    async def _have_reflected(self, ctx: AgentContext) -> None:
+        """Ask for reflection on every candidate that is settled: decided, and trained where it was accepted."""
+        tree, at = ctx.views.tree, ctx.view
+        for state in tree.rounds(at):
+            if state.designed is None:
+                continue
+            for identity in (*state.designed.accepted, *state.designed.abandoned):
+                candidate = tree.candidate(identity, at)
+                if candidate is None or "ReflectionRequested" in candidate.positions:
+                    continue
+                if identity in state.designed.abandoned or (
+                    _known(candidate) and _known(tree.parent(candidate, at))
+                ):
+                    await ctx.emit(
+                        ReflectionRequested(candidate=identity, round=state.round),
+                        about=identity,
+                        name=f"reflect-{identity}",
+                    )
+
+    async def _close_rounds(self, ctx: AgentContext) -> set[int]:
+        """Close every round that has become whole; returns all that are."""
+        tree, at = ctx.views.tree, ctx.view
+        base = tree.candidate(BASE, at)
+        whole = {0} if base is not None and base.trained else set()
+        for state in tree.rounds(at):
+            if state.closed:
+                whole.add(state.round)
+            elif state.designed is not None:
+                members = (
+                    tree.candidate(c, at) for c in (*state.designed.accepted, *state.designed.abandoned)
+                )
+                if all(m is not None and "CandidateClosed" in m.positions for m in members):
+                    await ctx.emit(
+                        RoundClosed(round=state.round),
+                        about=f"round-{state.round}",
+                        name=f"close-{state.round}",
+                    )
+                    whole.add(state.round)
+        return whole
+
+
+def _known(candidate: Candidate | None) -> bool:
+    return candidate is not None and (candidate.trained or candidate.failed)

@@ -1,0 +1,205 @@
+"""The gateway to language models: effectors that turn recorded requests into recorded answers, within limits that hold."""
+
+import json
+from collections.abc import Mapping
+
+from store.projections.ledger import Recorded
+
+from actors.actor import Effector, handles
+from actors.context import EffectorContext
+from actors.runtime import CapReached
+from events import Envelope, Event
+from events.llm import (
+    ChatAttempted,
+    ChatCompleted,
+    ChatFailed,
+    ChatRequested,
+    EmbeddingCompleted,
+    EmbeddingFailed,
+    EmbeddingRequested,
+)
+from nader.llm import (
+    Attempt,
+    Budget,
+    BudgetExceeded,
+    ChatBackend,
+    ChatRequest,
+    Embedder,
+    Limiter,
+    LLMError,
+    RetryPolicy,
+    call,
+    call_embed,
+)
+from prompts import Message
+
+
+class Gateway(Effector):
+    """Answers chat requests through the back end that each names."""
+
+    name = "gateway"
+
+    def __init__(
+        self,
+        backends: Mapping[str, ChatBackend],
+        *,
+        limiter: Limiter,
+        budget: Budget,
+        policy: RetryPolicy,
+        recorded: Mapping[str, Recorded] | None = None,
+        concurrency: int = 64,
+    ) -> None:
+        self._backends = dict(backends)
+        self._limiter = limiter
+        self._budget = budget
+        self._policy = policy
+        self._recorded = dict(recorded or {})
+        """Answers of the parent's later history by the request's input digest, at a fork with `--reuse`."""
+        self.concurrency = concurrency
+
+    @handles(ChatRequested)
+    async def perform(self, ctx: EffectorContext, request: Envelope) -> Event:
+        """Ask, or take the recorded answer; returns the terminal event."""
+        asked = request.event
+        assert isinstance(asked, ChatRequested)
+        recorded = self._recorded.get(request.input_digest or "")
+        if recorded is not None:
+            return recorded.completed.model_copy(
+                update={
+                    "reused": recorded.source,
+                    "input_tokens": 0,
+                    "output_tokens": 0,
+                    "cost": 0.0,
+                    "latency": 0.0,
+                }
+            )
+        backend = self._backends.get(asked.backend)
+        if backend is None:
+            return ChatFailed(
+                kind="no-backend", message=f"no back end {asked.backend!r} is set up here", attempts=0
+            )
+        question = ChatRequest(
+            prompt=asked.prompt,
+            messages=tuple(
+                Message.model_validate({"role": m.role, "content": ctx.text(m.digest)})
+                for m in asked.messages
+            ),
+            model=asked.model,
+            temperature=asked.temperature,
+            max_tokens=asked.max_tokens,
+            seed=asked.seed,
+            role=asked.agent,
+            key=request.effect_key or request.id,
+        )
+
+        async def on_attempt(attempt: Attempt) -> None:
+            if attempt.outcome != "ok":
+                await ctx.progress(
+                    ChatAttempted(
+                        attempt=attempt.number,
+                        error=attempt.outcome,
+                        message=attempt.message,
+                        wait=attempt.wait_s,
+                    )
+                )
+
+        try:
+            reply = await call(
+                backend,
+                question,
+                limiter=self._limiter,
+                budget=self._budget,
+                policy=self._policy,
+                on_attempt=on_attempt,
+            )
+        except BudgetExceeded as cap:
+            raise CapReached(f"budget: {cap}") from None
+        except LLMError as error:
+            return ChatFailed(
+                kind=str(error.kind),
+                message=error.message,
+                attempts=error.attempts,
+                input_tokens=error.input_tokens,
+                output_tokens=error.output_tokens,
+                cost=error.cost,
+                latency=error.latency_s,
+            )
+        return ChatCompleted(
+            answer=ctx.put(reply.text),
+            model=reply.model,
+            backend=asked.backend,
+            finish=reply.finish,
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            cost=reply.cost,
+            latency=reply.latency_s,
+            attempts=reply.attempts,
+        )
+
+    def failure(self, request: Event, error: str) -> Event:
+        """A request that the program itself failed to carry out."""
+        return ChatFailed(kind="internal", message=error, attempts=0)
+
+    async def close(self) -> None:
+        """Give back connections."""
+        for backend in self._backends.values():
+            await backend.aclose()
+
+
+class Embedding(Effector):
+    """Turns texts into vectors, once."""
+
+    name = "embedder"
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        limiter: Limiter,
+        budget: Budget,
+        policy: RetryPolicy,
+        concurrency: int = 8,
+    ) -> None:
+        self._embedder = embedder
+        self._limiter = limiter
+        self._budget = budget
+        self._policy = policy
+        self.concurrency = concurrency
+
+    @handles(EmbeddingRequested)
+    async def perform(self, ctx: EffectorContext, request: Envelope) -> Event:
+        """Embed; returns the terminal event."""
+        asked = request.event
+        assert isinstance(asked, EmbeddingRequested)
+        texts = json.loads(ctx.text(asked.texts))
+        try:
+            reply = await call_embed(
+                self._embedder,
+                texts,
+                role=asked.agent,
+                limiter=self._limiter,
+                budget=self._budget,
+                policy=self._policy,
+            )
+        except BudgetExceeded as cap:
+            raise CapReached(f"budget: {cap}") from None
+        except LLMError as error:
+            return EmbeddingFailed(kind=str(error.kind), message=error.message)
+        if reply.vectors.shape[1] != asked.dimension:
+            return EmbeddingFailed(
+                kind="wrong-dimension",
+                message=f"the embedder gave vectors of {reply.vectors.shape[1]} numbers, not {asked.dimension}",
+            )
+        return EmbeddingCompleted(
+            vectors=ctx.put(reply.vectors.astype("<f4").tobytes()),
+            embedder=asked.embedder,
+            dimension=asked.dimension,
+            count=len(texts),
+            tokens=reply.input_tokens,
+            cost=reply.cost,
+            latency=reply.latency_s,
+        )
+
+    def failure(self, request: Event, error: str) -> Event:
+        """A request that the program itself failed to carry out."""
+        return EmbeddingFailed(kind="internal", message=error)

@@ -1,0 +1,275 @@
+"""The Modifier writes a design: first the cell, then the stem and downsample block that go with it (paper §3.4.1).
+
+Every draft goes through the verifier at once, and its report goes back to the model (learning from immediate feedback,
+§3.4.2): at most `tries` drafts a start and `rounds` fresh starts, then the proposal is abandoned.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from store.projections.tree import Candidate
+
+from actors.actor import Agent, handles
+from actors.asking import NoAnswer, Variable, Vectors, ask_model, embed, settings_at
+from actors.context import AgentContext
+from actors.network import Checked, NoWidthError, check, choose_width, design_from, skeleton_of
+from actors.texts import experience_lines
+from events import Event
+from events.development import DesignAbandoned, DesignReady, DraftAccepted, DraftRejected
+from events.research import ProposalMade
+from nader.graph import (
+    BASE_DESIGNS,
+    Block,
+    Design,
+    Role,
+    base_design,
+    digest,
+    language_reference,
+    print_block,
+)
+from nader.network import Skeleton
+from nader.settings import CampaignSettings
+
+NO_OP = "no-op"
+"""Category of a cell that repeats its parent's."""
+
+
+class Abandoned(Exception):
+    """No admissible design came of a proposal."""
+
+    def __init__(self, category: str, reason: str) -> None:
+        super().__init__(reason)
+        self.category = category
+
+
+@dataclass
+class _Task:
+    """One proposal, and what the Modifier knows for it."""
+
+    ctx: AgentContext
+    proposal: ProposalMade
+    settings: CampaignSettings
+    skeleton: Skeleton
+    parent: Candidate
+    design: Design
+    vector: Vectors | None = None
+    drafts: int = 0
+    last_codes: tuple[str, ...] = field(default=())
+
+    def experience(self, role: Role | None) -> str:
+        """Related experiences for the prompt; from rounds that this proposal may see."""
+        if self.vector is None or self.settings.modifier.experiences == 0:
+            return experience_lines([])
+        rows = self.ctx.views.experience.nearest(
+            self.vector,
+            self.settings.modifier.experiences,
+            self.ctx.view,
+            visible=self.proposal.visible,
+            role=role.value if role else None,
+        )
+        return experience_lines(rows)
+
+
+class Modifier(Agent):
+    """Turns proposals into verified designs."""
+
+    name = "modifier"
+    answered = (ProposalMade.__name__,)
+
+    def __init__(self, concurrency: int = 8) -> None:
+        self.concurrency = concurrency
+
+    @handles(ProposalMade)
+    async def on_proposal(self, ctx: AgentContext, proposal: ProposalMade) -> None:
+        """Write, verify and size the design of one proposal."""
+        task = await self._task(ctx, proposal)
+        try:
+            cell = await self._write_cell(task)
+            stem, downsample = await self._write_stem_and_downsample(task, cell)
+            design = Design(cell, stem, downsample)
+            choice = choose_width(
+                design, task.skeleton, task.settings, ctx.views.status.ground(ctx.view).classes
+            )
+        except NoAnswer as failure:
+            await self._abandon(task, "llm", f"the model gave no usable answer ({failure.kind}): {failure}")
+        except NoWidthError as error:
+            await self._abandon(task, "width", str(error))
+        except Abandoned as abandoned:
+            await self._abandon(task, abandoned.category, str(abandoned))
+        else:
+            await ctx.emit(
+                DesignReady(
+                    candidate=proposal.candidate,
+                    design=ctx.put(design.to_text()),
+                    digest=design.digest,
+                    width=choice.width,
+                    params=choice.cost.params,
+                    macs=choice.cost.macs,
+                    attempts=task.drafts,
+                )
+            )
+
+    def give_up(self, cause: Event, error: str) -> list[Event]:
+        """An abandoned proposal."""
+        assert isinstance(cause, ProposalMade)
+        return [DesignAbandoned(candidate=cause.candidate, category="handler", reason=error, attempts=0)]
+
+    async def _task(self, ctx: AgentContext, proposal: ProposalMade) -> _Task:
+        settings = settings_at(ctx)
+        parent = ctx.views.tree.candidate(proposal.parent, ctx.view)
+        assert parent is not None and parent.design is not None
+        ground = ctx.views.status.ground(ctx.view)
+        task = _Task(
+            ctx,
+            proposal,
+            settings,
+            skeleton_of(settings, ground.image),
+            parent,
+            design_from(ctx.text(parent.design)),
+        )
+        if settings.modifier.experiences:
+            task.vector = ctx.views.knowledge.vector_of(proposal.inspiration)
+            if task.vector is None:
+                vectors = await embed(ctx, settings, [proposal.suggestion], name="suggestion")
+                task.vector = None if vectors is None else vectors[0]
+        return task
+
+    async def _abandon(self, task: _Task, category: str, reason: str) -> None:
+        await task.ctx.emit(
+            DesignAbandoned(
+                candidate=task.proposal.candidate, category=category, reason=reason, attempts=task.drafts
+            )
+        )
+
+    # ---- the cell ---------------------------------------------------------------------------------------------
+
+    async def _write_cell(self, task: _Task) -> Block:
+        """A verified cell that follows the suggestion and is not its parent's."""
+        variables: dict[str, Variable] = {
+            "language": language_reference(Role.CELL),
+            "block": print_block(task.design.cell),
+            "inspiration": task.proposal.suggestion,
+            "experience": task.experience(Role.CELL),
+        }
+
+        async def first(start: int) -> str:
+            answer = await ask_model(
+                task.ctx, task.settings, "modify_cell", variables, name=f"cell/{start}/1"
+            )
+            text: str = answer.text
+            return text
+
+        return await self._until_valid(task, Role.CELL, first)
+
+    async def _until_valid(self, task: _Task, role: Role, first: Callable[[int], Awaitable[str]]) -> Block:
+        """Fresh starts, each with its repairs, until a draft verifies. Raises `Abandoned`."""
+        for start in range(1, task.settings.modifier.rounds + 1):
+            block = await self._repaired(task, role, start, await first(start))
+            if block is not None:
+                return block
+        category = task.last_codes[0] if task.last_codes else "invalid"
+        raise Abandoned(
+            category, f"no {role.value} block verified in {task.drafts} drafts; the last had: {category}"
+        )
+
+    async def _repaired(self, task: _Task, role: Role, start: int, draft: str) -> Block | None:
+        """The draft, or a repair of it, that verifies; None after `tries` of them."""
+        tries = task.settings.modifier.tries
+        for attempt in range(1, tries + 1):
+            checked = self._check(task, role, draft)
+            await self._record(task, role, start, attempt, draft, checked)
+            if checked.block is not None:
+                return checked.block
+            if attempt < tries:
+                variables: dict[str, Variable] = {
+                    "language": language_reference(role),
+                    "role": role.value,
+                    "draft": draft,
+                    "problems": checked.report,
+                }
+                name = f"{role.value}/{start}/{attempt + 1}"
+                draft = (await ask_model(task.ctx, task.settings, "repair", variables, name=name)).text
+        return None
+
+    def _check(self, task: _Task, role: Role, draft: str) -> Checked:
+        checked = check(draft, role, task.skeleton)
+        if (
+            role is Role.CELL
+            and checked.block is not None
+            and digest(checked.block) == digest(task.design.cell)
+        ):
+            report = (
+                "This block is the one that was to be modified, unchanged (it computes the same). "
+                f"Change it so that it follows the suggestion: {task.proposal.suggestion}"
+            )
+            return Checked(None, report, (NO_OP,))
+        return checked
+
+    async def _record(
+        self, task: _Task, role: Role, start: int, attempt: int, draft: str, checked: Checked
+    ) -> None:
+        ctx, candidate = task.ctx, task.proposal.candidate
+        task.drafts += 1
+        task.last_codes = checked.codes
+        name = f"draft/{role.value}/{start}/{attempt}"
+        if checked.block is not None:
+            accepted = DraftAccepted(
+                candidate=candidate,
+                role=role.value,
+                round=start,
+                attempt=attempt,
+                block=ctx.put(checked.text),
+                notes=checked.notes,
+            )
+            await ctx.emit(accepted, name=name)
+            return
+        rejected = DraftRejected(
+            candidate=candidate,
+            role=role.value,
+            round=start,
+            attempt=attempt,
+            draft=ctx.put(draft),
+            problems=ctx.put(checked.report),
+            codes=checked.codes,
+        )
+        await ctx.emit(rejected, name=name)
+
+    # ---- stem and downsample ----------------------------------------------------------------------------------
+
+    async def _write_stem_and_downsample(self, task: _Task, cell: Block) -> tuple[Block, Block]:
+        """The two blocks that go with the cell: one question, then each repaired by itself."""
+        variables: dict[str, Variable] = {
+            "language": f"{language_reference(Role.STEM)}\n\n{language_reference(Role.DOWNSAMPLE)}",
+            "cell": print_block(cell),
+            "examples": self._examples(task),
+            "stem_scale": str(task.skeleton.stem_scale),
+            "experience": task.experience(None),
+        }
+        found: dict[Role, Block] = {}
+        for start in range(1, task.settings.modifier.rounds + 1):
+            name = f"stem-and-downsample/{start}"
+            pair = await ask_model(
+                task.ctx, task.settings, "design_stem_and_downsample", variables, name=name
+            )
+            for role, text in ((Role.STEM, pair.stem), (Role.DOWNSAMPLE, pair.downsample)):
+                if role not in found:
+                    block = await self._repaired(task, role, start, text)
+                    if block is not None:
+                        found[role] = block
+            if len(found) == 2:
+                return found[Role.STEM], found[Role.DOWNSAMPLE]
+        missing = " and ".join(role.value for role in (Role.STEM, Role.DOWNSAMPLE) if role not in found)
+        category = task.last_codes[0] if task.last_codes else "invalid"
+        raise Abandoned(
+            category, f"no {missing} block verified in {task.drafts} drafts; the last had: {category}"
+        )
+
+    def _examples(self, task: _Task) -> str:
+        """The parent's blocks and a base design: cells with the stem and downsample block that match them."""
+        examples = [task.design.to_text()]
+        for name in BASE_DESIGNS:
+            example = base_design(name)
+            if example.digest != task.design.digest:
+                examples.append(example.to_text())
+                break
+        return "\n\n".join(examples)

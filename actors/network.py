@@ -1,0 +1,71 @@
+"""What the agents ask of the network: the skeleton a campaign uses, whether a draft fits it, and how wide it may be."""
+
+from dataclasses import dataclass
+
+from nader.graph import Block, BlockError, Design, Role, parse, print_block
+from nader.network import (
+    Limits,
+    NoWidthError,
+    Skeleton,
+    WidthChoice,
+    get_skeleton,
+    search_width,
+    verify_block,
+)
+from nader.settings import CampaignSettings
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A draft as the verifier sees it."""
+
+    block: Block | None
+    report: str = ""
+    """For the model: every independent problem."""
+    codes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The block in canonical form."""
+        assert self.block is not None
+        return print_block(self.block)
+
+
+def skeleton_of(settings: CampaignSettings, image: tuple[int, int, int]) -> Skeleton:
+    """The campaign's skeleton for the images of its data set (channels, height, width)."""
+    return get_skeleton(settings.training.skeleton).for_image(*image)
+
+
+def limits_of(settings: CampaignSettings) -> Limits:
+    """The campaign's limits on parameters and MACs."""
+    training = settings.training
+    return Limits(
+        params=int(training.max_params) if training.max_params else None,
+        macs=int(training.max_macs) if training.max_macs else None,
+    )
+
+
+def choose_width(design: Design, skeleton: Skeleton, settings: CampaignSettings, classes: int) -> WidthChoice:
+    """The widest network within the limits. Raises `NoWidthError`."""
+    return search_width(design, skeleton, classes, limits_of(settings))
+
+
+def check(text: str, role: Role, skeleton: Skeleton) -> Checked:
+    """Parse and verify a draft for its role in a skeleton."""
+    try:
+        block = parse(text)
+    except BlockError as error:
+        return Checked(None, str(error), tuple(str(p.code) for p in error.problems))
+    verdict = verify_block(block, role, skeleton)
+    if not verdict.ok:
+        return Checked(None, verdict.report(), tuple(str(p.code) for p in verdict.problems))
+    return Checked(block, notes=tuple(str(note) for note in block.notes))
+
+
+def design_from(text: str) -> Design:
+    """The three blocks of a design's text. Raises `BlockError`."""
+    return Design.from_text(text)
+
+
+__all__ = ["Checked", "NoWidthError", "check", "choose_width", "design_from", "limits_of", "skeleton_of"]

@@ -1,0 +1,65 @@
+"""The Reader enters what a campaign knows at its start: the shipped inspirations and the libraries it uses."""
+
+import json
+
+import numpy as np
+
+from actors.actor import Agent, handles
+from actors.asking import embed, settings_at
+from actors.context import AgentContext
+from events import Event
+from events.campaign import CampaignStarted
+from events.reading import InspirationRecorded, KnowledgeIndexed, LibraryAttached
+from nader.literature import seed_inspirations
+
+
+class Reader(Agent):
+    """Brings knowledge into a campaign; `nader read` has it read papers into a library (see `actors.papers`)."""
+
+    name = "reader"
+    serial = True
+
+    @handles(CampaignStarted)
+    async def on_start(self, ctx: AgentContext, started: CampaignStarted) -> None:
+        """Enter inspirations with their papers, and their vectors once."""
+        settings = settings_at(ctx)
+        entered = []
+        if settings.search.reader == "on":
+            if settings.search.shipped_inspirations:
+                entered = list(seed_inspirations())
+            for library, position in sorted(started.ground.libraries.items()):
+                await ctx.emit(LibraryAttached(library=library, at=position), name=f"library/{library}")
+        for seed in entered:
+            await ctx.emit(
+                InspirationRecorded(
+                    inspiration=seed.id,
+                    text=seed.text,
+                    title=seed.paper.title,
+                    year=seed.paper.year,
+                    ref=seed.paper.ref,
+                    section=seed.section or "",
+                    page=seed.page,
+                ),
+                name=f"inspiration/{seed.id}",
+            )
+        await self._index(ctx, [seed.id for seed in entered], [seed.text for seed in entered])
+
+    def give_up(self, cause: Event, error: str) -> list[Event]:
+        """Nothing known: the Proposer goes on with what it has."""
+        return []
+
+    async def _index(self, ctx: AgentContext, ids: list[str], texts: list[str]) -> None:
+        settings = settings_at(ctx)
+        vectors = await embed(ctx, settings, texts, name="inspirations") if texts else None
+        if vectors is None:
+            ids, vectors = [], np.zeros((0, settings.llm.embedding_dimension), dtype="<f4")
+        llm = settings.llm
+        await ctx.emit(
+            KnowledgeIndexed(
+                inspirations=ctx.put(json.dumps(ids)),
+                vectors=ctx.put(vectors.astype("<f4").tobytes()),
+                embedder="hashed" if llm.embedder == "hashed" else llm.embedding_model,
+                dimension=llm.embedding_dimension,
+                count=len(ids),
+            )
+        )

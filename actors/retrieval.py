@@ -1,0 +1,74 @@
+"""How the Proposer retrieves inspirations at different distances from what helped and what hurt (paper §3.3.2).
+
+Of n: two fifths near the suggestions that raised accuracy and away from those that lowered it, three tenths as far as possible
+from all that was tried, the rest drawn at random from what is not near a failure. Used ones of the same parent are never
+retrieved again.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]
+
+NEAR, UNEXPLORED, DRAWN = "near-success", "unexplored", "drawn"
+NEAR_FAILURE = 0.75
+"""Cosine similarity to a suggestion that hurt from which on an inspiration is not drawn."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A suggestion that was tried, and what it gained in validation accuracy (percentage points)."""
+
+    vector: Vectors
+    gain: float
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """An inspiration's place in the list of ids, and why it was retrieved."""
+
+    index: int
+    level: str
+
+
+def retrieve(
+    vectors: Vectors, available: Sequence[int], past: Sequence[Past], count: int, rng: random.Random
+) -> list[Retrieved]:
+    """Indices into `vectors` (float32 (n, d), unit rows) of at most `count` inspirations, all from `available`."""
+    left = list(available)
+    picked: list[Retrieved] = []
+
+    def take(index: int, level: str) -> None:
+        left.remove(index)
+        picked.append(Retrieved(index, level))
+
+    if past and len(left) > count:
+        rows = np.asarray(vectors)[left]
+        helped = _closest(rows, [p.vector for p in past if p.gain > 0])
+        hurt = _closest(rows, [p.vector for p in past if p.gain <= 0])
+        tried = np.maximum(helped, hurt)
+        at = {index: row for row, index in enumerate(left)}
+        if any(p.gain > 0 for p in past):
+            order = sorted(left, key=lambda i: (-round(float(helped[at[i]] - 0.5 * hurt[at[i]]), 6), i))
+            for index in order[: round(0.4 * count)]:
+                take(index, NEAR)
+        for index in sorted(left, key=lambda i: (round(float(tried[at[i]]), 6), i))[: round(0.3 * count)]:
+            take(index, UNEXPLORED)
+        safe = [i for i in left if hurt[at[i]] < NEAR_FAILURE]
+        for index in rng.sample(safe, min(len(safe), count - len(picked))):
+            take(index, DRAWN)
+    for index in rng.sample(left, min(len(left), count - len(picked))):
+        take(index, DRAWN if past else UNEXPLORED)
+    return picked
+
+
+def _closest(rows: Vectors, others: Sequence[Vectors]) -> Vectors:
+    """Each row's highest cosine similarity to any of the others, float32 (n,); 0 where there are none."""
+    if not others:
+        return np.zeros(len(rows), dtype=np.float32)
+    result: Vectors = (rows @ np.stack(others).T).max(axis=1)
+    return result

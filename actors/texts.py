@@ -1,0 +1,23 @@
+"""How history is told to a model: lines of text from what may be seen."""
+
+from store.projections.experience import ExperienceRow
+
+from actors.context import AgentContext
+
+LESSONS_TOLD = 12
+"""So many of the newest lessons are told to the Proposer."""
+
+
+def history_lines(ctx: AgentContext, visible: int) -> str:
+    """What earlier modifications gained or lost, newest last; from rounds up to `visible`."""
+    rows = list(ctx.views.knowledge.lessons(ctx.view, visible))[-LESSONS_TOLD:]
+    if not rows:
+        return "Nothing has been tried yet."
+    return "\n".join(f"- {row.gain:+.2f} points: {row.suggestion} Lesson: {row.text}" for row in rows)
+
+
+def experience_lines(rows: list[ExperienceRow]) -> str:
+    """Experiences as a list for the Modifier."""
+    if not rows:
+        return "None yet."
+    return "\n".join(f"- ({row.role}, {row.category}) {row.tip}" for row in rows)

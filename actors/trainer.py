@@ -1,0 +1,358 @@
+"""The Trainer: an agent that has every new design trained, and the effector that runs the trainings."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from actors.actor import Agent, Effector, handles
+from actors.asking import settings_at
+from actors.context import AgentContext, EffectorContext
+from actors.keys import digest_of
+from events import Envelope, Event
+from events.campaign import BaseDesigned
+from events.development import DesignReady
+from events.training import (
+    CandidateFailed,
+    CandidateTrained,
+    EpochFinished,
+    ResultReused,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingRequested,
+    TrainingStarted,
+)
+from nader.training import (
+    Backend,
+    Curve,
+    EpochPoint,
+    Failed,
+    FailureKind,
+    Progress,
+    Recipe,
+    Trained,
+    TrainingJob,
+)
+
+Result = TrainingCompleted | ResultReused
+
+
+class Trainer(Agent):
+    """Asks for the trainings of a design, one a seed, and records the candidate's figures."""
+
+    name = "trainer"
+    concurrency = 256
+
+    @handles(BaseDesigned)
+    async def on_base(self, ctx: AgentContext, base: BaseDesigned) -> None:
+        """The base block is trained first: it is what all are compared with."""
+        await self._train(ctx, base, (0, 0))
+
+    @handles(DesignReady)
+    async def on_design(self, ctx: AgentContext, design: DesignReady) -> None:
+        """A design is trained as soon as it is ready, unless it is known as of now to be an earlier one again."""
+        candidate = ctx.views.tree.candidate(design.candidate, ctx.view)
+        assert candidate is not None
+        place = (candidate.round, candidate.index)
+        if ctx.views.tree.by_digest(design.digest, ctx.view, before=place) is None:
+            await self._train(ctx, design, place)
+
+    def give_up(self, cause: Event, error: str) -> list[Event]:
+        """A candidate without a result."""
+        assert isinstance(cause, BaseDesigned | DesignReady)
+        return [
+            CandidateFailed(candidate=cause.candidate, digest=cause.digest, kind="handler", message=error)
+        ]
+
+    async def _train(
+        self, ctx: AgentContext, design: BaseDesigned | DesignReady, place: tuple[int, int]
+    ) -> None:
+        settings, ground = settings_at(ctx), ctx.views.status.ground(ctx.view)
+        training = settings.training
+        recipe = Recipe.model_validate(ground.recipe)
+        requests = []
+        for seed in training.seeds:
+            identity = (
+                design.digest,
+                training.skeleton,
+                design.width,
+                ground.classes,
+                ground.data,
+                recipe.digest,
+                seed,
+            )
+            requests.append(
+                TrainingRequested(
+                    candidate=design.candidate,
+                    job=digest_of("job", *identity, training.hopeless),
+                    design=design.design,
+                    digest=design.digest,
+                    skeleton=training.skeleton,
+                    width=design.width,
+                    classes=ground.classes,
+                    dataset=training.dataset,
+                    recipe=recipe.model_dump(mode="json"),
+                    seed=seed,
+                    priority=place,
+                )
+            )
+        answers = await asyncio.gather(*(ctx.ask(r, name=f"seed-{r.seed}") for r in requests))
+        await ctx.emit(summarise(design, requests, [a.event for a in answers]))
+
+
+def summarise(
+    design: BaseDesigned | DesignReady, requests: list[TrainingRequested], answers: list[Event]
+) -> CandidateTrained | CandidateFailed:
+    """A candidate's figures: means over the seeds that gave a result; a failure where none did."""
+    results = [
+        (r.seed, a)
+        for r, a in zip(requests, answers, strict=True)
+        if isinstance(a, TrainingCompleted | ResultReused)
+    ]
+    if not results:
+        first = answers[0]
+        kind = first.kind if isinstance(first, TrainingFailed) else "cancelled"
+        message = (
+            first.message if isinstance(first, TrainingFailed) else "the training was cancelled at a fork"
+        )
+        return CandidateFailed(candidate=design.candidate, digest=design.digest, kind=kind, message=message)
+    first_result = results[0][1]
+    return CandidateTrained(
+        candidate=design.candidate,
+        digest=design.digest,
+        validation=_mean([r.validation for _, r in results]),
+        test=_mean([r.test for _, r in results if r.test is not None])
+        if first_result.test is not None
+        else None,
+        seeds=tuple(seed for seed, _ in results),
+        validations=tuple(r.validation for _, r in results),
+        loss=_mean([r.loss for _, r in results]),
+        losses=first_result.losses,
+        seconds=sum(r.seconds for _, r in results),
+        params=first_result.params,
+        macs=first_result.macs,
+        latency_ms=first_result.latency_ms,
+        peak_memory=first_result.peak_memory,
+    )
+
+
+class Training(Effector):
+    """Runs trainings on the slots of a backend, and never one twice.
+
+    A finished training is found by its folder (named by the job) or in the log of any run in the workspace; of two open
+    requests for one job the first trains and the other adopts its result.
+    """
+
+    name = "training"
+    concurrency = 256
+
+    def __init__(
+        self,
+        backend: Backend,
+        folder: Path,
+        known: Mapping[str, tuple[str, Result]],
+        *,
+        data_dir: str | None,
+        device: str,
+        hopeless: bool,
+        on_progress: Callable[[str, Progress], None] = lambda job, progress: None,
+    ) -> None:
+        self._backend = backend
+        self._folder = folder
+        self._known = dict(known)
+        """Results in the workspace's log by job: where each stands, and the event."""
+        self._data_dir = data_dir
+        self._device = device
+        self._hopeless = hopeless
+        self._on_progress = on_progress
+        self._running: dict[str, asyncio.Future[Event]] = {}
+        self._base_known = asyncio.Event()
+        self._slots = _PriorityGate(backend.slots)
+
+    @handles(TrainingRequested)
+    async def perform(self, ctx: EffectorContext, request: Envelope) -> Event:
+        """Train, adopt or share; returns the terminal event."""
+        asked = request.event
+        assert isinstance(asked, TrainingRequested)
+        while asked.job not in self._known and asked.job in self._running:
+            await asyncio.wait([self._running[asked.job]])
+        if asked.job in self._known:
+            source, result = self._known[asked.job]
+            return ResultReused(source=source, **result.model_dump(include=_SHARED))
+        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._running[asked.job] = future
+        try:
+            baseline = await self._baseline(ctx, asked)
+            async with self._slots.turn(asked.priority):
+                terminal = await self._train(ctx, asked, baseline)
+            if isinstance(terminal, TrainingCompleted):
+                self._known[asked.job] = (f"{request.branch}:{request.position}", terminal)
+            return terminal
+        finally:
+            del self._running[asked.job]
+            future.cancel()
+
+    def failure(self, request: Event, error: str) -> Event:
+        """A training that could not even be started."""
+        assert isinstance(request, TrainingRequested)
+        return TrainingFailed(job=request.job, kind=FailureKind.PYTHON_ERROR.value, message=error)
+
+    async def close(self) -> None:
+        """End the workers; running trainings checkpoint first."""
+        await self._backend.close()
+
+    async def _train(self, ctx: EffectorContext, asked: TrainingRequested, baseline: Curve | None) -> Event:
+        job = TrainingJob(
+            design=ctx.text(asked.design),
+            skeleton=asked.skeleton,
+            width=asked.width,
+            classes=asked.classes,
+            dataset=asked.dataset,
+            recipe=Recipe.model_validate(asked.recipe),
+            seed=asked.seed,
+            data_dir=self._data_dir,
+            device=self._device,
+        )
+        queue: asyncio.Queue[Progress] = asyncio.Queue()
+        reporter = asyncio.create_task(self._report(ctx, asked.job, queue))
+        try:
+            outcome = await self._backend.train(
+                job, self._folder / asked.job, queue.put_nowait, baseline=baseline
+            )
+        finally:
+            while not queue.empty() and not reporter.done():
+                await asyncio.sleep(0)
+            reporter.cancel()
+            await asyncio.gather(reporter, return_exceptions=True)
+        return terminal_event(asked.job, outcome)
+
+    async def _report(self, ctx: EffectorContext, job: str, queue: "asyncio.Queue[Progress]") -> None:
+        """Record each epoch; what lies between epochs goes to the display alone."""
+        while True:
+            progress = await queue.get()
+            self._on_progress(job, progress)
+            if progress.stage == "starting":
+                await ctx.progress(
+                    TrainingStarted(job=job, slot="", first_epoch=(progress.resumed_from or 0) + 1)
+                )
+            if progress.point is not None:
+                await ctx.progress(_epoch(job, progress.point, progress.epochs))
+
+    async def _baseline(self, ctx: EffectorContext, asked: TrainingRequested) -> Curve | None:
+        """The base's own curve, with the rule for hopeless candidates on; waits until the base is trained."""
+        if not self._hopeless or asked.priority == (0, 0):
+            return None
+        while True:
+            base = ctx.views.tree.candidate("base")
+            if base is not None and (base.trained or base.failed):
+                break
+            await asyncio.sleep(0.05)
+        losses = base.losses or ()
+        return (
+            tuple(
+                EpochPoint(epoch=n, lr=0.0, train_loss=loss, train_accuracy=0.0)
+                for n, loss in enumerate(losses, 1)
+            )
+            or None
+        )
+
+
+_SHARED = set(ResultReused.model_fields) - {"source"}
+
+
+def terminal_event(job: str, outcome: Trained | Failed) -> Event:
+    """A backend's outcome as the event that ends the request; accuracies in percent."""
+    if isinstance(outcome, Trained):
+        return TrainingCompleted(
+            job=job,
+            validation=_percent(outcome.validation),
+            test=None if outcome.test is None else _percent(outcome.test),
+            loss=outcome.train_loss,
+            epochs=outcome.epochs_run,
+            seconds=outcome.seconds,
+            params=outcome.params,
+            macs=outcome.macs,
+            latency_ms=outcome.latency_ms,
+            peak_memory=outcome.peak_memory_bytes,
+            device=outcome.device,
+            deterministic=outcome.deterministic,
+            losses=tuple(point.train_loss for point in outcome.curve),
+        )
+    if outcome.kind is FailureKind.CANCELLED:
+        raise asyncio.CancelledError
+    return TrainingFailed(
+        job=job,
+        kind=outcome.kind.value,
+        message=outcome.message,
+        detail=outcome.detail[-4000:],
+        epochs=len(outcome.curve),
+        seconds=outcome.seconds,
+    )
+
+
+class _PriorityGate:
+    """Lets as many in as there are slots, the lowest (round, index) first."""
+
+    def __init__(self, slots: int) -> None:
+        self._free = slots
+        self._waiting: list[tuple[tuple[int, int], int, asyncio.Future[None]]] = []
+        self._count = 0
+
+    def turn(self, priority: tuple[int, int]) -> "_Turn":
+        return _Turn(self, priority)
+
+    async def enter(self, priority: tuple[int, int]) -> None:
+        if self._free > 0:
+            self._free -= 1
+            return
+        self._count += 1
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((priority, self._count, future))
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.leave()
+            else:
+                self._waiting = [w for w in self._waiting if w[2] is not future]
+            raise
+
+    def leave(self) -> None:
+        if self._waiting:
+            entry = min(self._waiting, key=lambda w: w[:2])
+            self._waiting.remove(entry)
+            entry[2].set_result(None)
+        else:
+            self._free += 1
+
+
+class _Turn:
+    def __init__(self, gate: _PriorityGate, priority: tuple[int, int]) -> None:
+        self._gate = gate
+        self._priority = priority
+
+    async def __aenter__(self) -> None:
+        await self._gate.enter(self._priority)
+
+    async def __aexit__(self, *_: Any) -> None:
+        self._gate.leave()
+
+
+def _epoch(job: str, point: EpochPoint, epochs: int) -> EpochFinished:
+    return EpochFinished(
+        job=job,
+        epoch=point.epoch,
+        epochs=epochs,
+        loss=point.train_loss,
+        accuracy=100 * point.train_accuracy,
+        rate=point.lr,
+        seconds=point.seconds,
+    )
+
+
+def _percent(value: float | None) -> float:
+    return 0.0 if value is None else round(100 * value, 4)
+
+
+def _mean(values: list[float]) -> float:
+    return round(sum(values) / len(values), 6)

@@ -1,0 +1,286 @@
+"""The canonical form of a block and its digest: equal exactly for blocks that are the same graph.
+
+Two blocks are the same when one can be renumbered into the other such that operations, their arguments (with
+defaults filled in, in any order, equal in value, dimensions counted from the front) and edges agree; the order of
+inputs counts for concat and Multiply only. Names, notes and node order do not matter. Nothing is merged: two
+convolutions of the same input, each with its weights, are not one convolution used twice. In a cell dim always
+equals C; `digest` reads dim as C there when it is told the role.
+
+Colour refinement settles almost every block. What is left splits into independent parts (identical parallel
+branches are separate parts), and a part that is symmetric in itself is settled by trying each of its equal nodes,
+except those that an automorphism already found maps to one another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from nader.graph.block import Block, Node
+from nader.graph.errors import GraphError
+from nader.graph.expression import Expression
+from nader.graph.operators import OPERATORS, Kind
+from nader.graph.polynomials import normal_form
+from nader.graph.sites import Role
+
+MAX_TRIALS = 5_000
+
+Colour: TypeAlias = bytes
+_Edges: TypeAlias = list[list[tuple[int, int]]]  # vertex → [(other vertex, position of the input or 0)]
+
+
+class SymmetryError(GraphError):
+    """A graph so symmetric, and without any symmetry that helps, that comparing it would take too long."""
+
+
+def digest(block: Block, role: Role | str | None = None) -> str:
+    """SHA-256 (hex) of the canonical form; with the role of a cell, dim counts as C."""
+    return hashlib.sha256(canonical_form(block, role).encode()).hexdigest()
+
+
+def canonical_form(block: Block, role: Role | str | None = None) -> str:
+    """Text that two blocks share exactly if they are the same graph."""
+    graph = _Graph(block, role is not None and Role(role) is Role.CELL)
+    order = _Search(graph).order()
+    rank = {vertex: position for position, vertex in enumerate(order)}
+    lines = []
+    for vertex in order:
+        inputs = sorted((position, rank[source]) for source, position in graph.into[vertex])
+        lines.append(f"{graph.labels[vertex]}<{','.join(f'{p}:{r}' for p, r in inputs)}")
+    return "\n".join(lines)
+
+
+def node_label(node: Node, rank: int | None = None, same_channels: bool = False) -> str:
+    """What a node is, apart from its place: operator and normalised arguments.
+
+    ``rank`` (the number of dimensions of its input) lets negative dimensions be counted from the front.
+    """
+    operator = OPERATORS.get(node.op)
+    if operator is None:
+        return f"{node.op}?"
+    parts: list[str] = []
+    for parameter in operator.parameters:
+        value = node.argument(parameter.name)
+        if value is None and parameter.default == "kernel_size":
+            value = node.argument("kernel_size")
+        if value is None:
+            parts.append(_default(parameter.kind, parameter.default))
+            continue
+        items = (value,) if isinstance(value, Expression) else value
+        if parameter.kind in (Kind.DIM, Kind.DIMS) or parameter.name == "dims":
+            numbers = [_from_front(item, rank) for item in items]
+            parts.append(",".join(sorted(numbers) if parameter.kind is Kind.DIMS else numbers))
+        elif parameter.kind is Kind.PROBABILITY:
+            parts.append(str(items[0].value))
+        else:
+            forms = [normal_form(item, same_channels) for item in items]
+            parts.append(",".join(forms * 2 if parameter.kind is Kind.PAIR and len(forms) == 1 else forms))
+    return f"{node.op}({';'.join(parts)})"
+
+
+def _default(kind: Kind, default: str | None) -> str:
+    if kind is Kind.PROBABILITY:
+        value = OPERATORS["DropPath"].parameters[0].default or "0"
+        from fractions import Fraction
+
+        return str(Fraction(value))
+    return f"{default},{default}" if kind is Kind.PAIR else str(default)
+
+
+def _from_front(item: Expression, rank: int | None) -> str:
+    number = item.constant
+    if number is None:
+        return f"?{item.text}"
+    return str(number + rank if rank is not None and -rank <= number < 0 else number)
+
+
+def ranks(block: Block) -> Mapping[int, int]:
+    """The number of dimensions of each node's output, where it can be told; no sizes are needed for it."""
+    found: dict[int, int] = {}
+    for index in block.order:
+        node = block.by_index.get(index)
+        inputs = [found[source] for source in block.inputs_of(index) if source in found]
+        if node is None:
+            continue
+        if node.op == "input":
+            found[index] = 4
+        elif node.op in ("reshape", "repeat", "permute") and node.args:
+            value = node.args[0][1]
+            found[index] = 1 if isinstance(value, Expression) else len(value)
+        elif inputs:
+            found[index] = max(inputs)
+    return found
+
+
+class _Graph:
+    """A block as numbered vertices with labels and positioned edges."""
+
+    def __init__(self, block: Block, same_channels: bool) -> None:
+        number = {node.index: vertex for vertex, node in enumerate(block.nodes)}
+        known = ranks(block)
+        self.labels: list[str] = []
+        for node in block.nodes:
+            inputs = block.inputs_of(node.index)
+            rank = known.get(inputs[0]) if inputs else None
+            self.labels.append(node_label(node, rank, same_channels))
+        self.into: _Edges = [[] for _ in block.nodes]
+        self.out: _Edges = [[] for _ in block.nodes]
+        for node in block.nodes:
+            operator = OPERATORS.get(node.op)
+            ordered = operator is not None and operator.most != 1 and not operator.commutative
+            for at, source in enumerate(block.inputs_of(node.index), start=1):
+                if source in number:
+                    position = at if ordered else 0
+                    self.into[number[node.index]].append((number[source], position))
+                    self.out[number[source]].append((number[node.index], position))
+        self.order = [number[index] for index in block.order if index in number]
+
+    def colours(self) -> list[Colour]:
+        """A first colour for each vertex: what leads to it and what it leads to, hashed along the graph."""
+        start = [_hash(label.encode()) for label in self.labels]
+        up, down = list(start), list(start)
+        for vertex in self.order:
+            up[vertex] = _mixed(start[vertex], up, self.into[vertex])
+        for vertex in reversed(self.order):
+            down[vertex] = _mixed(up[vertex], down, self.out[vertex])
+        return down
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _mixed(own: Colour, colours: Sequence[Colour], edges: Sequence[tuple[int, int]]) -> Colour:
+    parts = sorted(b"%d:" % position + colours[vertex] for vertex, position in edges)
+    return _hash(own + b"|" + b"".join(parts))
+
+
+class _Search:
+    """Finds the canonical order of the vertices of one graph."""
+
+    def __init__(self, graph: _Graph) -> None:
+        self.graph = graph
+        self.trials = 0
+
+    def order(self) -> list[int]:
+        vertices = list(range(len(self.graph.labels)))
+        return self._settle(vertices, dict(enumerate(self.graph.colours())))[1]
+
+    def _settle(self, vertices: list[int], colours: dict[int, Colour]) -> tuple[bytes, list[int]]:
+        """Certificate and canonical order of a set of vertices, independent of the rest given their colours."""
+        self._refine(vertices, colours)
+        cells: dict[Colour, list[int]] = {}
+        for vertex in vertices:
+            cells.setdefault(colours[vertex], []).append(vertex)
+        single = sorted((colour, cell[0]) for colour, cell in cells.items() if len(cell) == 1)
+        order = [vertex for _, vertex in single]
+        certificate = [colour for colour, _ in single]
+        if len(single) < len(vertices):
+            tied = [vertex for vertex in vertices if len(cells[colours[vertex]]) > 1]
+            settled = [self._part(part, colours) for part in self._parts(tied, colours, cells)]
+            for part_certificate, part_order in sorted(settled):
+                certificate.append(part_certificate)
+                order += part_order
+        return _hash(b"\0".join(certificate)), order
+
+    def _refine(self, vertices: list[int], colours: dict[int, Colour]) -> None:
+        """Refine the colours among the vertices until equal colours see equal neighbours."""
+        inside = set(vertices)
+        into = {v: [(u, p) for u, p in self.graph.into[v] if u in inside] for v in vertices}
+        out = {v: [(u, p) for u, p in self.graph.out[v] if u in inside] for v in vertices}
+        count = len({colours[vertex] for vertex in vertices})
+        while count < len(vertices):
+            self.trials += 1
+            fresh = {}
+            for vertex in vertices:
+                before = sorted(b"%d:" % p + colours[u] for u, p in into[vertex])
+                after = sorted(b"%d:" % p + colours[u] for u, p in out[vertex])
+                fresh[vertex] = _hash(colours[vertex] + b"<" + b"".join(before) + b">" + b"".join(after))
+            now = len(set(fresh.values()))
+            colours.update(fresh)
+            if now == count:
+                return
+            count = now
+
+    def _parts(
+        self, tied: list[int], colours: dict[int, Colour], cells: dict[Colour, list[int]]
+    ) -> list[list[int]]:
+        """The tied vertices in connected parts; edges between cells that are joined all to all do not connect."""
+        inside = set(tied)
+        linked: dict[int, list[int]] = {vertex: [] for vertex in tied}
+        counts: dict[tuple[int, Colour, int], int] = {}
+        for vertex in tied:
+            for other, position in self.graph.out[vertex]:
+                if other in inside:
+                    key = (vertex, colours[other], position)
+                    counts[key] = counts.get(key, 0) + 1
+        for vertex in tied:
+            for other, position in self.graph.out[vertex]:
+                if other in inside and counts[vertex, colours[other], position] < len(cells[colours[other]]):
+                    linked[vertex].append(other)
+                    linked[other].append(vertex)
+        return _components(linked)
+
+    def _part(self, part: list[int], colours: dict[int, Colour]) -> tuple[bytes, list[int]]:
+        """Settle one connected part by setting one of its equal vertices apart; the least certificate counts."""
+        cells: dict[Colour, list[int]] = {}
+        for vertex in part:
+            cells.setdefault(colours[vertex], []).append(vertex)
+        colour, cell = min(cells.items(), key=lambda item: (len(item[1]), item[0]))
+        if len(cell) == 1 and len(cells) == len(part):
+            return self._settle(part, {vertex: colours[vertex] for vertex in part})
+        best: tuple[bytes, list[int]] | None = None
+        orbit = {vertex: vertex for vertex in part}
+        seen: dict[bytes, list[int]] = {}
+        tried: set[int] = set()
+        for vertex in cell:
+            if len(cell) > 1 and _root(orbit, vertex) in {_root(orbit, other) for other in tried}:
+                continue
+            tried.add(vertex)
+            if self.trials > MAX_TRIALS:
+                raise SymmetryError("the block is too symmetric to be compared with others")
+            apart = {v: colours[v] for v in part}
+            apart[vertex] = _hash(b"apart" + colour)
+            certificate, order = self._settle(part, apart)
+            full = certificate + self._edges(order)
+            if full in seen:
+                for one, two in zip(seen[full], order, strict=True):
+                    orbit[_root(orbit, one)] = _root(orbit, two)
+            seen[full] = order
+            if best is None or full < best[0]:
+                best = (full, order)
+        assert best is not None
+        return _hash(best[0]), best[1]
+
+    def _edges(self, order: list[int]) -> bytes:
+        """The edges among ordered vertices, as text that depends on the order only."""
+        rank = {vertex: position for position, vertex in enumerate(order)}
+        lines = []
+        for vertex in order:
+            inputs = sorted((p, rank[u]) for u, p in self.graph.into[vertex] if u in rank)
+            lines.append(repr(inputs))
+        return ";".join(lines).encode()
+
+
+def _components(linked: Mapping[int, list[int]]) -> list[list[int]]:
+    left, parts = set(linked), []
+    for start in linked:
+        if start not in left:
+            continue
+        left.discard(start)
+        part = [start]
+        for vertex in part:
+            for other in linked[vertex]:
+                if other in left:
+                    left.discard(other)
+                    part.append(other)
+        parts.append(part)
+    return parts
+
+
+def _root(orbit: dict[int, int], vertex: int) -> int:
+    while orbit[vertex] != vertex:
+        orbit[vertex] = orbit[orbit[vertex]]
+        vertex = orbit[vertex]
+    return vertex

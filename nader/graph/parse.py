@@ -1,0 +1,308 @@
+"""Reads the text of blocks: liberal in how it is written, with a note for every liberty; strict in meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nader.graph.arguments import ArgumentError, read_operation
+from nader.graph.block import Block, Node, Note
+from nader.graph.errors import BlockError, Problem, ProblemCode
+
+MAX_TEXT = 65_536
+MAX_NODES = 256
+MAX_EDGES = 1_024
+MAX_INDEX = 999_999
+MAX_NAME = 120
+MAX_PROBLEMS = 50
+
+_HEADER = re.compile(r"#{1,8}\s*([^#]*?)\s*(#*)")
+_NODE = re.compile(r"(?:[-*]\s+)?([A-Za-z0-9_.]{1,40})\s*:\s*(.*)")
+_ARROW = re.compile(r"\s*(?:-+>|=+>|→|⟶|⇒)\s*")
+_LABEL = re.compile(r"[A-Za-z0-9_.]{1,40}")
+_EDGE = re.compile(r"(?:[-*]\s+)?[(\[]?\s*[A-Za-z0-9_.]+[\s,()\[\]A-Za-z0-9_.]*(?:-+>|=+>|→|⟶|⇒)")
+
+
+@dataclass
+class _Draft:
+    """One block while it is read."""
+
+    name: str
+    nodes: list[tuple[str, int, str]] = field(default_factory=list)  # label, line, operation text
+    edges: list[tuple[str, str, int]] = field(default_factory=list)  # labels, line
+    notes: list[Note] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def syntax(self, line: int, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(ProblemCode.SYNTAX, message, line=line, hint=hint))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was understood of one block's text: the block as far as it could be read, and the problems.
+
+    ``unread``: indices of nodes whose operation could not be read; they are left out of ``block``'s nodes'
+    meaning (their operator is ``?``) so that the rest can still be verified.
+    """
+
+    block: Block
+    problems: tuple[Problem, ...]
+    unread: frozenset[int] = frozenset()
+
+
+def parse(text: str) -> Block:
+    """Read the text of one block.
+
+    Raises BlockError with every problem of the text. What only needs the shapes or the whole graph (cycles,
+    unused nodes, number of inputs, sizes) is for `verify`; `check` reports both at once.
+    """
+    readings = read(text)
+    if len(readings) > 1:
+        names = ", ".join(reading.block.name for reading in readings[:5])
+        message = f"The text holds {len(readings)} blocks ({names}); one is expected."
+        raise BlockError([Problem(ProblemCode.SYNTAX, message, hint="Give exactly one ##name## header.")])
+    if readings[0].problems:
+        raise BlockError(readings[0].problems)
+    return readings[0].block
+
+
+def parse_all(text: str) -> tuple[Block, ...]:
+    """Read a text that holds several blocks, one after the other; BlockError with the problems of all."""
+    readings = read(text)
+    problems = [problem for reading in readings for problem in reading.problems]
+    if problems:
+        raise BlockError(problems)
+    return tuple(reading.block for reading in readings)
+
+
+def read(text: str) -> tuple[Reading, ...]:
+    """Read every block in a text as far as possible; at least one, with problems instead of exceptions."""
+    if len(text) > MAX_TEXT:
+        message = f"The text has {len(text)} characters; at most {MAX_TEXT} are read."
+        return (_failed(Problem(ProblemCode.SIZE_LIMIT, message, hint="Write a smaller block.")),)
+    drafts = _split(_unfenced(text.splitlines()))
+    return tuple(_finish(draft) for draft in drafts)
+
+
+def _failed(problem: Problem) -> Reading:
+    return Reading(Block("block", (), ()), (problem,))
+
+
+def _unfenced(lines: Sequence[str]) -> list[tuple[int, str, str]]:
+    """(line number, text without comment and space, raw text) of the lines that are part of a block.
+
+    Where the text has code fences with a block inside, only what stands in such fences counts.
+    """
+    fences = [i for i, line in enumerate(lines) if line.lstrip().startswith("```")]
+    spans: list[tuple[int, int]] = []
+    for start, end in zip(fences[::2], [*fences[1::2], len(lines)], strict=False):
+        if any(_is_block_line(line) for line in lines[start + 1 : end]):
+            spans.append((start + 1, end))
+    chosen = [i for start, end in spans for i in range(start, end)] if spans else range(len(lines))
+    result = [(i + 1, _uncommented(lines[i]), lines[i]) for i in chosen if i not in set(fences)]
+    if spans:
+        result.insert(0, (fences[0] + 1, "```", lines[fences[0]]))
+    return [item for item in result if item[1]]
+
+
+def _is_block_line(line: str) -> bool:
+    stripped = line.strip()
+    return stripped.startswith("##") or bool(_NODE.fullmatch(stripped) and stripped[:1].isdigit())
+
+
+def _uncommented(line: str) -> str:
+    line = line.strip().strip("\ufeff\u200b").replace("\u00a0", " ")
+    if line.startswith("##") or re.fullmatch(r"#\s*[^#\s][^#]*#+", line):
+        return line
+    line = line.split("#", 1)[0]
+    match = re.search(r"(?:^|[\s)])//", line)
+    if match and line.count("(", 0, match.start() + 1) == line.count(")", 0, match.start() + 1):
+        line = line[: match.start() + (line[match.start()] == ")")]
+    return line.strip().rstrip(";").rstrip()
+
+
+def _split(lines: list[tuple[int, str, str]]) -> list[_Draft]:
+    drafts: list[_Draft] = []
+    early: list[tuple[int, str]] = []
+    fenced: list[Note] = []
+    for number, line, raw in lines:
+        if line == "```":
+            fenced.append(Note(number, raw.strip()[:60], "a code fence round the block"))
+            continue
+        header = _HEADER.fullmatch(line) if line.startswith("#") else None
+        if header and (header.group(1) or not drafts):
+            _header(drafts, number, line, header)
+            continue
+        if not drafts:
+            if not (_NODE.fullmatch(line) and line[0].isdigit()):
+                early.append((number, line))
+                continue
+            drafts.append(_Draft("block", notes=[Note(number, "", "a block without a name, called 'block'")]))
+        _statement(drafts[-1], number, line)
+    if not drafts:
+        draft = _Draft("block")
+        line_number = early[0][0] if early else 1
+        draft.syntax(
+            line_number, "The text holds no block.", "Begin with a line ##name##, then nodes, then edges."
+        )
+        return [draft]
+    drafts[0].notes[:0] = [
+        *fenced,
+        *(Note(number, line[:60], "prose before the block") for number, line in early),
+    ]
+    return drafts
+
+
+def _header(drafts: list[_Draft], number: int, line: str, match: re.Match[str]) -> None:
+    name = match.group(1)[:MAX_NAME].strip()
+    if drafts and not match.group(2):
+        drafts[-1].notes.append(Note(number, line[:60], "a comment (a header is ##name##)"))
+        return
+    draft = _Draft(name or "block")
+    if not re.fullmatch(r"##[^#]+##", line) or line != f"##{name}##":
+        draft.notes.append(Note(number, line[:160], f"##{draft.name}##"))
+    drafts.append(draft)
+
+
+def _statement(draft: _Draft, number: int, line: str) -> None:
+    for part in line.split(";"):
+        part = part.strip()
+        if not part:
+            continue
+        node = _NODE.fullmatch(part)
+        if node:
+            draft.nodes.append((node.group(1), number, node.group(2).strip()))
+        elif _ARROW.search(part):
+            _edges(draft, number, part)
+        else:
+            draft.syntax(
+                number,
+                f"{part[:60]!r} is neither a node nor an edge.",
+                "Write nodes as index:operation(arguments) and edges as index->index.",
+            )
+        if len(draft.nodes) > MAX_NODES + 1 or len(draft.edges) > MAX_EDGES + 1:
+            return
+
+
+def _edges(draft: _Draft, number: int, part: str) -> None:
+    bare = part.lstrip("-* ") if part[:1] in "-*" else part
+    pieces = bare.split(",")
+    chains = pieces if len(pieces) > 1 and all(_ARROW.search(piece) for piece in pieces) else [bare]
+    found: list[tuple[str, str]] = []
+    for chain in chains:
+        groups = [_labels(group) for group in _ARROW.split(chain.strip())]
+        if any(group is None for group in groups):
+            draft.syntax(
+                number, f"{part[:60]!r} is not an edge.", "Write an edge as index->index, such as 0->2."
+            )
+            return
+        for sources, targets in zip(groups, groups[1:], strict=False):
+            found += [(source, target) for source in sources or () for target in targets or ()]
+            if len(found) > MAX_EDGES:
+                break
+    plain = [f"{source}->{target}" for source, target in found]
+    if plain != [part]:
+        draft.notes.append(
+            Note(number, part[:60], ", ".join(plain[:12]) + (", ..." if len(plain) > 12 else ""))
+        )
+    draft.edges += [(source, target, number) for source, target in found]
+
+
+def _labels(group: str) -> list[str] | None:
+    """The labels of one side of an arrow: ``3``, ``3,4``, ``(3, 4)``, ``[3, 4]``; None if it is none."""
+    group = group.strip()
+    if group[:1] + group[-1:] in ("()", "[]", "{}"):
+        group = group[1:-1]
+    labels = [label.strip().split(":")[0].strip() for label in group.split(",")]
+    return labels if all(_LABEL.fullmatch(label) for label in labels) else None
+
+
+def _finish(draft: _Draft) -> Reading:
+    if len(draft.nodes) > MAX_NODES:
+        message = f"The block has more than {MAX_NODES} nodes."
+        return _failed(Problem(ProblemCode.SIZE_LIMIT, message, hint="Write a smaller block."))
+    if len(draft.edges) > MAX_EDGES:
+        message = f"The block has more than {MAX_EDGES} edges."
+        return _failed(Problem(ProblemCode.SIZE_LIMIT, message, hint="Write a smaller block."))
+    indices = _indices(draft)
+    nodes: list[Node] = []
+    lines: dict[int, int] = {}
+    unread: set[int] = set()
+    for label, line, text in draft.nodes:
+        index = indices[label]
+        if index in lines:
+            message = f"Node {index} is defined twice (first on line {lines[index]})."
+            draft.problems.append(
+                Problem(
+                    ProblemCode.SYNTAX,
+                    message,
+                    index,
+                    text[:80],
+                    line=line,
+                    hint="Give each node its own index.",
+                )
+            )
+            continue
+        lines[index] = line
+        try:
+            op, args, notes = read_operation(text)
+        except ArgumentError as error:
+            problem = Problem(error.code, str(error), index, text[:80], line=line, hint=error.hint)
+            draft.problems.append(problem)
+            unread.add(index)
+            nodes.append(Node(index, "?"))
+            continue
+        draft.notes += [Note(line, written, read_as) for written, read_as in notes]
+        nodes.append(Node(index, op, args))
+    edges = _resolve_edges(draft, indices, lines)
+    notes_in_order = tuple(sorted(draft.notes, key=lambda note: note.line))
+    block = Block(draft.name, tuple(nodes), edges, notes_in_order, lines)
+    problems = sorted(draft.problems, key=lambda problem: problem.line or 0)[:MAX_PROBLEMS]
+    return Reading(block, tuple(problems), frozenset(unread))
+
+
+def _indices(draft: _Draft) -> dict[str, int]:
+    """Label → index: plain numbers stay, any other label gets the next free number, with a note."""
+    labels = {label: line for label, line, _ in reversed(draft.nodes)}
+    ordered = sorted(labels, key=lambda label: labels[label])
+    indices = {label: int(label) for label in ordered if _is_index(label)}
+    free = max(indices.values(), default=-1) + 1
+    for label in ordered:
+        if label not in indices:
+            indices[label] = free
+            draft.notes.append(Note(labels[label], label, f"node {free}"))
+            free += 1
+    return indices
+
+
+def _is_index(label: str) -> bool:
+    return label.isascii() and label.isdecimal() and len(label) <= 12 and int(label) <= MAX_INDEX
+
+
+def _resolve_edges(
+    draft: _Draft, indices: dict[str, int], lines: dict[int, int]
+) -> tuple[tuple[int, int], ...]:
+    edges: dict[tuple[int, int], int] = {}
+    reported: set[str] = set()
+    for source, target, line in draft.edges:
+        ends: list[int] = []
+        for label in (source, target):
+            index = indices.get(label)
+            if index is None and _is_index(label) and int(label) in lines:
+                index = int(label)
+            if index is not None:
+                ends.append(index)
+            elif label not in reported:
+                reported.add(label)
+                message = f"The edge {source}->{target} names node {label}, which is not defined."
+                hint = f"Add a line {label}:operation, or remove the edges of {label}."
+                draft.problems.append(Problem(ProblemCode.UNDEFINED_NODE, message, line=line, hint=hint))
+        if len(ends) == 2:
+            edge = (ends[0], ends[1])
+            if edge in edges:
+                note = Note(line, f"{source}->{target}", f"the edge already written on line {edges[edge]}")
+                draft.notes.append(note)
+            else:
+                edges[edge] = line
+    return tuple(edges)

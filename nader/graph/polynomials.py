@@ -1,0 +1,214 @@
+"""Exact normal forms of size expressions: equal text exactly for expressions of equal value.
+
+An expression is a ratio of polynomials with rational coefficients over B, C, dim, H, W and *floors* (``//``
+makes one; so does the final rounding down where it may matter). Ratios are compared by the rules of algebra:
+``C/4*4`` is ``C``, ``(C+dim)*(C-dim)/(C-dim)`` is ``C+dim``. For floors: whole parts move out
+(``(C+4)//4`` is ``C//4+1``) and ``C//2//2`` is ``C//4``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from fractions import Fraction
+from functools import lru_cache
+from typing import TypeAlias
+
+from nader.graph.expression import Expression
+
+Monomial: TypeAlias = tuple[tuple[str, int], ...]
+Polynomial: TypeAlias = dict[Monomial, Fraction]
+Ratio: TypeAlias = tuple[Polynomial, Polynomial]
+
+_ONE: Polynomial = {(): Fraction(1)}
+_PRIMES = (2**61 - 1, 2**89 - 1)
+
+
+@lru_cache(maxsize=4096)
+def normal_form(tree: Expression, same_channels: bool = False) -> str:
+    """The normal form of an expression's value rounded down; ``same_channels`` reads dim as C."""
+    floors: dict[str, Ratio] = {}
+    try:
+        ratio = _ratio(tree, same_channels, floors)
+        return _print(_floor(ratio, floors))
+    except ZeroDivisionError:
+        return f"undefined {tree.text}"
+
+
+def _ratio(tree: Expression, same: bool, floors: dict[str, Ratio]) -> Ratio:
+    if tree.op == "number":
+        return _constant(tree.value), _ONE
+    if tree.op == "name":
+        monomial: Monomial = (("C" if same and tree.text == "dim" else tree.text, 1),)
+        return {monomial: Fraction(1)}, _ONE
+    first = _ratio(tree.operands[0], same, floors)
+    if tree.op == "neg":
+        return _scale(first[0], Fraction(-1)), first[1]
+    second = _ratio(tree.operands[1], same, floors)
+    if tree.op in ("+", "-"):
+        other = second[0] if tree.op == "+" else _scale(second[0], Fraction(-1))
+        if first[1] == second[1]:
+            return _reduce(_add(first[0], other), first[1])
+        return _reduce(_add(_mul(first[0], second[1]), _mul(other, first[1])), _mul(first[1], second[1]))
+    if tree.op == "*":
+        return _reduce(_mul(first[0], second[0]), _mul(first[1], second[1]))
+    quotient = _reduce(_mul(first[0], second[1]), _mul(first[1], second[0]))
+    return quotient if tree.op == "/" else _floor(quotient, floors)
+
+
+def _constant(value: Fraction) -> Polynomial:
+    return {(): value} if value else {}
+
+
+def _add(first: Polynomial, second: Polynomial) -> Polynomial:
+    result = dict(first)
+    for monomial, coefficient in second.items():
+        total = result.get(monomial, Fraction(0)) + coefficient
+        if total:
+            result[monomial] = total
+        else:
+            result.pop(monomial, None)
+    return result
+
+
+def _scale(polynomial: Polynomial, factor: Fraction) -> Polynomial:
+    return {monomial: coefficient * factor for monomial, coefficient in polynomial.items()} if factor else {}
+
+
+def _mul(first: Polynomial, second: Polynomial) -> Polynomial:
+    if first == _ONE:
+        return second
+    if second == _ONE:
+        return first
+    result: Polynomial = {}
+    for one, a in first.items():
+        for two, b in second.items():
+            monomial = _times(one, two)
+            result[monomial] = result.get(monomial, Fraction(0)) + a * b
+    return {monomial: coefficient for monomial, coefficient in result.items() if coefficient}
+
+
+def _times(first: Monomial, second: Monomial, sign: int = 1) -> Monomial:
+    powers = dict(first)
+    for name, power in second:
+        powers[name] = powers.get(name, 0) + sign * power
+    return tuple(sorted((name, power) for name, power in powers.items() if power))
+
+
+def _reduce(top: Polynomial, bottom: Polynomial) -> Ratio:
+    """In lowest terms as far as needed: the denominator is 1, or has several terms and does not divide the rest.
+
+    A denominator of one term goes into the numerator (negative powers).
+    """
+    if not bottom:
+        raise ZeroDivisionError
+    if bottom == _ONE or not top:
+        return top, _ONE
+    common = _content(bottom)
+    lead = bottom[max(bottom)]
+    top = {_times(monomial, common, -1): coefficient / lead for monomial, coefficient in top.items()}
+    bottom = {_times(monomial, common, -1): coefficient / lead for monomial, coefficient in bottom.items()}
+    if len(bottom) == 1:
+        return top, _ONE
+    lift = _content(top)
+    quotient = _divide({_times(monomial, lift, -1): c for monomial, c in top.items()}, bottom)
+    if quotient is None:
+        return top, bottom
+    return {_times(monomial, lift): c for monomial, c in quotient.items()}, _ONE
+
+
+def _content(polynomial: Polynomial) -> Monomial:
+    """The largest monomial (with powers of any sign) that divides every term."""
+    names = {name for monomial in polynomial for name, _ in monomial}
+    powers = ((name, min(dict(monomial).get(name, 0) for monomial in polynomial)) for name in sorted(names))
+    return tuple((name, power) for name, power in powers if power)
+
+
+def _divide(top: Polynomial, bottom: Polynomial) -> Polynomial | None:
+    """The quotient if the division of polynomials leaves no rest, else None."""
+    names = sorted({name for p in (top, bottom) for monomial in p for name, _ in monomial})
+
+    def order(monomial: Monomial) -> tuple[int, ...]:
+        powers = dict(monomial)
+        return tuple(powers.get(name, 0) for name in names)
+
+    lead = max(bottom, key=order)
+    rest = dict(top)
+    quotient: Polynomial = {}
+    for _ in range(2_000):
+        if not rest:
+            return quotient
+        first = max(rest, key=order)
+        factor = _times(first, lead, -1)
+        if any(power < 0 for _, power in factor):
+            return None
+        coefficient = rest[first] / bottom[lead]
+        quotient[factor] = coefficient
+        rest = _add(rest, _mul({factor: -coefficient}, bottom))
+    return None
+
+
+def _floor(ratio: Ratio, floors: dict[str, Ratio]) -> Ratio:
+    """The ratio rounded down: its whole part, and one floor for what is left."""
+    top, bottom = ratio
+    if bottom != _ONE:
+        return _floor_of(ratio, floors)
+    whole: Polynomial = {}
+    left: Polynomial = {}
+    for monomial, coefficient in _unnested(top, floors).items():
+        down = Fraction(math.floor(coefficient)) if all(power > 0 for _, power in monomial) else Fraction(0)
+        if down:
+            whole[monomial] = down
+        if coefficient != down:
+            left[monomial] = coefficient - down
+    if not left or left.keys() == {()}:
+        return whole, _ONE
+    return _add(whole, _floor_of((left, _ONE), floors)[0]), _ONE
+
+
+def _unnested(top: Polynomial, floors: dict[str, Ratio]) -> Polynomial:
+    """``floor((floor(x) + whole)/n)`` is ``floor((x + whole)/n)``: write it the second way."""
+    while True:
+        multiple = math.lcm(*(coefficient.denominator for coefficient in top.values())) if top else 1
+        if multiple == 1 or any(power < 0 for monomial in top for _, power in monomial):
+            return top
+        names = [name for monomial in top for name, _ in monomial if name in floors]
+        if len(names) != 1 or floors[names[0]][1] != _ONE:
+            return top
+        monomial: Monomial = ((names[0], 1),)
+        if top.get(monomial, Fraction(0)) != Fraction(1, multiple):
+            return top
+        others = {key: value for key, value in top.items() if key != monomial}
+        top = _add(others, _scale(floors[names[0]][0], Fraction(1, multiple)))
+
+
+def _floor_of(ratio: Ratio, floors: dict[str, Ratio]) -> Ratio:
+    name = f"[{_print(ratio)}]"
+    floors[name] = ratio
+    return {((name, 1),): Fraction(1)}, _ONE
+
+
+def _print(ratio: Ratio) -> str:
+    top, bottom = ratio
+    if bottom != _ONE:
+        return "~" + ".".join(
+            f"{_at_point(top, prime) * pow(_at_point(bottom, prime), -1, prime) % prime:x}"
+            for prime in _PRIMES
+        )
+    terms = (
+        f"{coefficient}" + "".join(f"*{name}^{power}" for name, power in monomial)
+        for monomial, coefficient in sorted(top.items())
+    )
+    return "+".join(terms) or "0"
+
+
+def _at_point(polynomial: Polynomial, prime: int) -> int:
+    """Its value modulo a prime at a fixed point: equal ratios agree there, others differ but for chance of 2^-60."""
+    total = 0
+    for monomial, coefficient in polynomial.items():
+        term = coefficient.numerator * pow(coefficient.denominator, -1, prime)
+        for name, power in monomial:
+            point = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big") % prime
+            term = term * pow(point, power, prime) % prime
+        total += term
+    return total % prime

@@ -1,0 +1,243 @@
+"""Infers the shape of every tensor of a block at many sites and batch sizes at once, and says what does not fit.
+
+A shape is a tuple of sizes; a size is one number, or an array over [batch sizes, sites]. Equal arrays are kept
+as one object, so that on real blocks nearly every comparison is an identity test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nader.graph.block import Block, Node
+from nader.graph.describe import describe_shape, describe_sites
+from nader.graph.errors import GraphError, Problem, ProblemCode
+from nader.graph.expression import Expression, Mask, Overflow, Size, evaluate
+from nader.graph.sites import BATCHES, Sites
+
+MAX_ELEMENTS = 2**24
+MAX_WEIGHTS = 2**26
+MAX_WINDOW = 1_024
+
+_TRAINING = np.array([size >= 2 for size in BATCHES])[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A tensor at every site: its sizes, which axes are the height or width of a map, at which sites it exists."""
+
+    sizes: tuple[Size, ...]
+    spatial: tuple[bool, ...]
+    ok: Mask = True
+
+    @property
+    def rank(self) -> int:
+        return len(self.sizes)
+
+
+class Refused(GraphError):
+    """A node that works at no site: nothing can be said of what follows it."""
+
+
+@dataclass
+class Context:
+    """One run over one block: the sites, what was computed so far, the problems found."""
+
+    sites: Sites
+    block: Block
+    problems: list[Problem] = field(default_factory=list)
+    tensors: dict[int, Tensor] = field(default_factory=dict)
+    _expressions: dict[str, tuple[Size, Mask]] = field(default_factory=dict)
+    _interned: dict[tuple[tuple[int, ...], bytes], Size] = field(default_factory=dict)
+    _divided: dict[tuple[int, int], Size] = field(default_factory=dict)
+    _small: set[tuple[int, ...]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.values: dict[str, Size] = {name: self.keep(value) for name, value in self.sites.values.items()}
+
+    # --- sizes ---
+
+    def keep(self, value: Size) -> Size:
+        """The one object for this size; a plain number where it is the same everywhere."""
+        if isinstance(value, int):
+            return value
+        key = (value.shape, value.tobytes())
+        kept = self._interned.get(key)
+        if kept is None:
+            kept = self._interned[key] = self._reduce(value)
+        return kept
+
+    def _reduce(self, value: NDArray[np.int64]) -> Size:
+        if value.min() == value.max():
+            return int(value.flat[0])
+        for axis in (0, 1):
+            first = value[:1] if axis == 0 else value[:, :1]
+            if value.shape[axis] > 1 and bool((value == first).all()):
+                return self.keep(np.ascontiguousarray(first))
+        return value
+
+    def ceil_div(self, size: Size, by: Size) -> Size:
+        """``ceil(size / by)``, the one rule for every stride."""
+        if isinstance(by, int):
+            if by == 1:
+                return size
+            if isinstance(size, int):
+                return -(-size // by)
+            key = (id(size), by)
+            if key not in self._divided:
+                self._divided[key] = self.keep(-(-size // by))
+            return self._divided[key]
+        return self.keep(-(-size // by))
+
+    def size(self, node: Node, tree: Expression, what: str, ok: Mask = True) -> tuple[Size, Mask]:
+        """The value of an expression, and where it is at least 1 (elsewhere it is replaced by 1)."""
+        if "B" in tree.variables and node.op not in ("reshape", "repeat"):
+            message = f"{what}={tree} depends on the batch size B, which only reshape and repeat may use."
+            raise self.refuse(node, ProblemCode.BATCH, message, "Use C, dim, H, W or a number.")
+        value, defined = self.value(node, tree, what)
+        if isinstance(value, int):
+            good: Mask = value >= 1
+        else:
+            good = value >= 1
+        good = good & defined
+        if good is True:
+            return value, ok
+        message = f"{what}={tree} must be at least 1"
+        ok = self.require(
+            node, good, ok, ProblemCode.SHAPE, message, f"Choose {what} of at least 1 everywhere.", (value,)
+        )
+        return self.keep(np.where(good, value, 1).astype(np.int64)), ok
+
+    def value(self, node: Node, tree: Expression, what: str) -> tuple[Size, Mask]:
+        """The value of an expression rounded down, and where it is defined."""
+        found = self._expressions.get(tree.text)
+        if found is None:
+            try:
+                value, defined = evaluate(tree, self.values)
+            except Overflow:
+                message = f"{what}={tree} is larger than any tensor may be."
+                raise self.refuse(node, ProblemCode.SIZE_LIMIT, message, "Choose a smaller size.") from None
+            found = self._expressions[tree.text] = (self.keep(value), defined)
+        return found
+
+    # --- problems ---
+
+    def problem(
+        self, node: Node, code: ProblemCode, message: str, hint: str, shapes: Iterable[Tensor] = ()
+    ) -> Problem:
+        described = tuple(describe_shape(tensor.sizes, self.sites) for tensor in shapes)
+        line = self.block.lines.get(node.index)
+        return Problem(code, message, node.index, node.operation, described, hint, line)
+
+    def refuse(
+        self, node: Node, code: ProblemCode, message: str, hint: str, shapes: Iterable[Tensor] = ()
+    ) -> Refused:
+        """Record a problem that holds at every site; raise what is returned."""
+        self.problems.append(self.problem(node, code, message, hint, shapes))
+        return Refused(message)
+
+    def require(
+        self,
+        node: Node,
+        good: Mask,
+        ok: Mask,
+        code: ProblemCode,
+        message: str,
+        hint: str,
+        values: tuple[Size, ...] = (),
+        shapes: Iterable[Tensor] = (),
+    ) -> Mask:
+        """Where the node still works: where its inputs do (``ok``) and ``good`` holds for every batch size.
+
+        Records a problem if that is fewer sites than before; raises Refused if it is none.
+        """
+        if good is True or (isinstance(good, np.ndarray) and bool(good.all())):
+            return ok
+        count = len(self.sites)
+        per_site = np.broadcast_to(np.atleast_2d(np.asarray(good)), (1, 1)) if np.ndim(good) == 0 else good
+        per_site = np.broadcast_to(np.asarray(per_site).all(axis=0), (count,))
+        before = np.broadcast_to(np.asarray(ok), (count,))
+        bad = before & ~per_site
+        if not bad.any():
+            return ok
+        left = before & per_site
+        where = describe_sites(bad, before, self.sites, values, np.asarray(good))
+        self.problems.append(self.problem(node, code, f"{message}{where}.", hint, shapes))
+        if not left.any():
+            raise Refused(message)
+        return left
+
+    # --- limits ---
+
+    def limit(self, node: Node, sizes: tuple[Size, ...], ok: Mask) -> Mask:
+        """Refuse tensors of more than MAX_ELEMENTS elements for one image."""
+        key = tuple(size if isinstance(size, int) else -id(size) for size in sizes)
+        if key in self._small:
+            return ok
+        elements: Any = 1.0
+        for size in sizes:
+            elements = elements * (size if isinstance(size, int) else size[:1].astype(np.float64))
+        good = elements <= MAX_ELEMENTS
+        if bool(np.all(good)):
+            self._small.add(key)
+            return ok
+        message = f"The output has more than {MAX_ELEMENTS} elements for one image"
+        return self.require(node, good, ok, ProblemCode.SIZE_LIMIT, message, "Make the tensor smaller.")
+
+    def limit_weights(self, node: Node, factors: tuple[Size, ...], ok: Mask) -> Mask:
+        """Refuse a node of more than MAX_WEIGHTS parameters."""
+        weights: Any = 1.0
+        for factor in factors:
+            weights = weights * factor
+        good = weights <= MAX_WEIGHTS
+        if bool(np.all(good)):
+            return ok
+        message = f"The operation has more than {MAX_WEIGHTS} weights"
+        return self.require(
+            node, good, ok, ProblemCode.SIZE_LIMIT, message, "Use fewer channels or more groups."
+        )
+
+
+Rule = Callable[[Context, Node, list[Tensor]], Tensor]
+
+
+def infer(block: Block, order: Iterable[int], sites: Sites, blocked: Iterable[int] = ()) -> Context:
+    """Infer every tensor, in topological order; nodes in ``blocked``, and all that need them, have none."""
+    from nader.graph.rules import RULES
+
+    context = Context(sites, block)
+    skip = set(blocked)
+    for index in order:
+        if index in skip:
+            continue
+        node = block.by_index[index]
+        inputs = [context.tensors.get(source) for source in block.inputs_of(index)]
+        known = [tensor for tensor in inputs if tensor is not None]
+        if len(known) < len(inputs):
+            continue
+        try:
+            tensor = RULES[node.op](context, node, known)
+            ok = context.limit(node, tensor.sizes, tensor.ok)
+            context.tensors[index] = tensor if ok is tensor.ok else Tensor(tensor.sizes, tensor.spatial, ok)
+        except Refused:
+            continue
+    return context
+
+
+def shapes_at(context: Context, batch: int, site: int) -> Mapping[int, tuple[int, ...]]:
+    """Every inferred shape as plain numbers, at one of the batch sizes and one site."""
+    return {
+        index: tuple(at(size, batch, site) for size in tensor.sizes)
+        for index, tensor in context.tensors.items()
+    }
+
+
+def at(size: Size, batch: int, site: int) -> int:
+    """One size at one row of BATCHES and one site."""
+    if isinstance(size, int):
+        return size
+    return int(size[batch if size.shape[0] > 1 else 0, site if size.shape[1] > 1 else 0])

@@ -1,0 +1,241 @@
+"""Decides whether a block can stand in its role: exactly the blocks that build and run in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nader.graph.block import Block, Node
+from nader.graph.errors import BlockError, Problem, ProblemCode, report
+from nader.graph.expression import Expression, Mask
+from nader.graph.operators import OPERATORS, Kind
+from nader.graph.parse import read
+from nader.graph.shapes import Context, Refused, at, infer
+from nader.graph.sites import BATCHES, Role, Site, Sites, probe_sites
+from nader.graph.structure import structure
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What `verify` found.
+
+    Attributes:
+        block: the block that was looked at, as far as it could be read.
+        sites: where it was looked at.
+        problems: everything that is wrong, each independent problem once.
+        ok_sites: bool [sites], where the block works; all of them if there is no problem.
+    """
+
+    block: Block
+    sites: Sites
+    problems: tuple[Problem, ...]
+    ok_sites: NDArray[np.bool_] = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the block works at every site."""
+        return not self.problems
+
+    def report(self) -> str:
+        """The problems as text for a language model; empty if there are none."""
+        return report(self.problems)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+def verify(
+    block: Block, role: Role | str, sites: Sequence[Site] | None = None, *, scale: Fraction | None = None
+) -> Verdict:
+    """Whether the block works in its role at every site.
+
+    It works where the module built from it runs forward and backward in training (batch of 2 or more) and
+    forward in evaluation (batch of 1 or more), and gives the output its role asks for.
+
+    Args:
+        block: any block, right or wrong.
+        role: what it is for.
+        sites: where it is to stand; None for built-in sites of unrelated sizes. Pass a `Sites` to reuse one.
+        scale: for a stem without sites: 1 or 1/4; None accepts either.
+    """
+    role = Role(role)
+    if sites is not None:
+        return _verify(block, sites if isinstance(sites, Sites) else Sites(sites))[0]
+    if role is not Role.STEM or scale is not None:
+        return _verify(block, probe_sites(role, scale))[0]
+    whole = _verify(block, probe_sites(role, Fraction(1)))[0]
+    quarter = _verify(block, probe_sites(role, Fraction(1, 4)))[0]
+    return whole if whole.ok or not quarter.ok else quarter
+
+
+def check(text: str, role: Role | str, sites: Sequence[Site] | None = None) -> Verdict:
+    """Read one block's text and verify it, reporting the problems of reading and of meaning at once."""
+    readings = read(text)
+    reading = readings[0]
+    verdict = verify(reading.block, role, sites)
+    problems = list(reading.problems)
+    if len(readings) > 1:
+        message = f"The text holds {len(readings)} blocks; one is expected."
+        problems.append(Problem(ProblemCode.SYNTAX, message, hint="Give exactly one ##name## header."))
+    if not problems:
+        return verdict
+    if reading.block.nodes:
+        problems += _independent(verdict.problems, problems)
+    return Verdict(reading.block, verdict.sites, tuple(problems), np.zeros(len(verdict.sites), bool))
+
+
+def _independent(found: Sequence[Problem], reading: Sequence[Problem]) -> list[Problem]:
+    """Problems of meaning that do not merely follow from a text that could not be read.
+
+    A line that could not be read may have been the missing node or edge, so what is missing is not reported.
+    """
+    unsure = any(
+        p.code in (ProblemCode.SYNTAX, ProblemCode.UNDEFINED_NODE, ProblemCode.SIZE_LIMIT) for p in reading
+    )
+    named = {problem.node for problem in reading if problem.node is not None}
+    missing = (ProblemCode.ARITY, ProblemCode.UNUSED_NODE, ProblemCode.UNDEFINED_NODE)
+    return [
+        p for p in found if not (unsure and p.code in missing) and (p.node is None or p.node not in named)
+    ]
+
+
+def _verify(block: Block, sites: Sites) -> tuple[Verdict, Context]:
+    graph = structure(block)
+    context = infer(block, graph.order, sites, graph.blocked)
+    problems = list(graph.problems) + context.problems
+    ok: Mask = True
+    for node in block.nodes:
+        tensor = context.tensors.get(node.index) if node.op == "output" else None
+        if tensor is not None:
+            before = len(context.problems)
+            try:
+                ok = _output(context, node)
+            except Refused:
+                ok = False
+            problems += context.problems[before:]
+    works = (
+        ok
+        if not graph.problems and any(n.op == "output" and n.index in context.tensors for n in block.nodes)
+        else False
+    )
+    mask = np.broadcast_to(np.asarray(works, bool), (len(sites),))
+    return Verdict(block, sites, tuple(problems), mask), context
+
+
+def _output(context: Context, node: Node) -> Mask:
+    """Where the output is (B, dim, H·scale, W·scale)."""
+    tensor = context.tensors[node.index]
+    channels, height, width = (context.keep(size) for size in context.sites.expected)
+    role, stride = context.sites[0].role, context.sites[0].stride
+    sides = "H, W" if stride == 1 else f"ceil(H/{stride}), ceil(W/{stride})"
+    name = "C" if role is Role.CELL else "dim"
+    wanted = f"(B, {name}, {sides})"
+    if tensor.rank != 4:
+        message = f"The output has {tensor.rank} dimensions; a {role.value} gives {wanted}."
+        raise context.refuse(node, ProblemCode.OUTPUT_SHAPE, message, f"Reshape it to {wanted}.", [tensor])
+    sizes = tensor.sizes
+    fits = _equal(sizes[0], context.values["B"]) & _equal(sizes[1], channels)
+    scaled = _equal(sizes[2], height) & _equal(sizes[3], width)
+    ok = tensor.ok
+    if role is Role.CELL:
+        fits, scaled = fits & scaled, True
+    hint = f"Make the output {wanted}."
+    message = f"A {role.value} must give {wanted}; the output is another"
+    ok = context.require(node, fits, ok, ProblemCode.OUTPUT_SHAPE, message, hint, (), [tensor])
+    message = f"A {role.value} of scale {'1' if stride == 1 else f'1/{stride}'} must give {wanted}; the sides are others"
+    hint = f"Use strides that multiply to {stride} on every path from the input to the output."
+    return context.require(node, scaled, ok, ProblemCode.SCALE, message, hint, (), [tensor])
+
+
+def _equal(first: object, second: object) -> Mask:
+    if first is second:
+        return True
+    result = first == second
+    return result if isinstance(result, np.ndarray) else bool(result)
+
+
+Attribute: TypeAlias = int | float | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ResolvedNode:
+    """A node at one site, with every default filled in and every size a number, for a batch of 2.
+
+    ``attrs``: kernel_size, stride, dilation and output_size as (height, width); groups, out_channels as numbers;
+    dim counted from 0, a tuple for mean, max and sum; permute's dims counted from 0; prob as a float. ``in_channels``
+    (Conv2d, Linear) and ``channels`` (BN, LN) are the size that weights hang on. reshape's shape and repeat's sizes are
+    the numbers at batch size 2: ``expressions`` evaluates them for another batch (-1 stays -1).
+    """
+
+    index: int
+    op: str
+    inputs: tuple[int, ...]
+    attrs: MappingProxyType[str, Attribute]
+    in_shapes: tuple[tuple[int, ...], ...]
+    out_shape: tuple[int, ...]
+    expressions: tuple[Expression, ...] = ()
+
+
+_BATCH_ROW = BATCHES.index(2)
+
+
+def resolve(block: Block, site: Site) -> tuple[ResolvedNode, ...]:
+    """The block's nodes in topological order as numbers at one site; BlockError if it is not valid there."""
+    verdict, context = _verify(block, Sites([site]))
+    if not verdict.ok:
+        raise BlockError(verdict.problems)
+    shapes = {
+        index: tuple(at(size, _BATCH_ROW, 0) for size in tensor.sizes)
+        for index, tensor in context.tensors.items()
+    }
+    return tuple(_resolved(block, block.node(index), shapes, site) for index in structure(block).order)
+
+
+def _resolved(block: Block, node: Node, shapes: dict[int, tuple[int, ...]], site: Site) -> ResolvedNode:
+    inputs = block.inputs_of(node.index)
+    in_shapes = tuple(shapes[index] for index in inputs)
+    values = {"B": 2, "C": site.C, "dim": site.dim, "H": site.H, "W": site.W}
+    attrs: dict[str, Attribute] = {}
+    expressions: tuple[Expression, ...] = ()
+    for parameter in OPERATORS[node.op].parameters:
+        argument = node.argument(parameter.name)
+        if parameter.kind is Kind.PROBABILITY:
+            attrs["prob"] = (
+                float(argument.value) if isinstance(argument, Expression) else float(parameter.default or 0)
+            )
+            continue
+        if argument is None:
+            attrs[parameter.name] = _default(parameter.kind, parameter.default, attrs)
+            continue
+        items = (argument,) if isinstance(argument, Expression) else argument
+        numbers = tuple(item.integer(values) for item in items)
+        if parameter.kind is Kind.PAIR:
+            attrs[parameter.name] = numbers * 2 if len(numbers) == 1 else numbers
+        elif parameter.kind is Kind.SIZE:
+            attrs[parameter.name] = numbers[0]
+        elif parameter.name in ("shape", "sizes"):
+            attrs[parameter.name], expressions = numbers, items
+        else:
+            counted = tuple(number % len(in_shapes[0]) for number in numbers)
+            attrs[parameter.name] = counted[0] if parameter.kind is Kind.DIM else counted
+    if node.op == "Conv2d":
+        attrs["in_channels"] = in_shapes[0][1]
+    elif node.op == "Linear":
+        attrs["in_channels"] = in_shapes[0][-1]
+    elif node.op in ("BN", "LN"):
+        attrs["channels"] = in_shapes[0][1 if node.op == "BN" else -1]
+    out = shapes[node.index]
+    return ResolvedNode(node.index, node.op, inputs, MappingProxyType(attrs), in_shapes, out, expressions)
+
+
+def _default(kind: Kind, default: str | None, attrs: dict[str, Attribute]) -> Attribute:
+    if default == "kernel_size":
+        return attrs["kernel_size"]
+    value = int(default or 1)
+    return (value, value) if kind is Kind.PAIR else value

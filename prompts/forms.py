@@ -189,7 +189,7 @@ ANSWERS: dict[str, Form] = {
     ),
     "inspirations": Form(
         Inspirations,
-        "Put each inspiration into its own <inspiration>…</inspiration>; without any, <inspiration>none</inspiration>.",
+        "Put each inspiration into its own <inspiration>…</inspiration>; or write <inspiration>none</inspiration>.",
         _inspirations,
         structured=True,
     ),

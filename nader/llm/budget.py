@@ -59,8 +59,8 @@ class _Account:
 class Budget:
     """Money, tokens and time, for the campaign as a whole and for each role.
 
-    A call reserves the most it can take. Where that does not fit because of calls in flight, it waits for them
-    to settle; where it would not fit even then, BudgetExceeded is raised and nothing is sent.
+    A call reserves the most it can take. Where that does not fit because of calls in flight, it waits for
+    them to settle; where it would not fit even then, BudgetExceeded is raised and nothing is sent.
     """
 
     def __init__(
@@ -109,15 +109,15 @@ class Budget:
     async def hold(self, role: str, *, money: float | None, tokens: int, time: float) -> AsyncIterator[Hold]:
         """Reserves; on leaving, books what `Hold.settled` says and lets go of the rest.
 
-        `time` is what the call would like: `Hold.reserved.time` is what it may take, less where little is left.
+        `time` is what the call would like; `Hold.reserved.time` is what it may take, which can be less.
         Raises BudgetExceeded, and LLMError (unknown price) where a money cap meets a call without a price.
         """
         accounts = (self._campaign, self._role(role))
         if money is None and self.caps_money(role):
             raise LLMError(
                 ErrorKind.UNKNOWN_PRICE,
-                "a money cap is set and the model's price is unknown, so the cap could not hold: state the price "
-                "in the settings, or cap tokens instead.",
+                "a money cap is set and the model's price is unknown, so the cap could not hold: state the "
+                "price in the settings, or cap tokens instead.",
             )
         wanted = Spent(money or 0.0, tokens, time)
         async with self._changed:

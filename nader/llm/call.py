@@ -38,8 +38,8 @@ class RetryPolicy(BaseModel):
     def wait(self, attempt: int, error: LLMError, jitter: float) -> float | None:
         """Seconds before the attempt after this one (the first is 1); None gives up.
 
-        `jitter` in [0, 1) spreads the wait over half to one and a half times its mean; a server's Retry-After is
-        waited in full.
+        `jitter` in [0, 1) spreads the wait over half to one and a half times its mean; a server's Retry-After
+        is waited in full.
         """
         if not error.retriable or attempt >= self.attempts:
             return None
@@ -68,7 +68,7 @@ class Attempt(BaseModel):
     """Seconds until the next try; 0 where there is none."""
 
 
-OnAttempt = Callable[[Attempt], None | Awaitable[None]]
+OnAttempt = Callable[[Attempt], Awaitable[None] | None]
 
 
 async def call(

@@ -34,7 +34,7 @@ async def check_endpoint(
     *,
     deadline_s: float = 30.0,
 ) -> list[Check]:
-    """Reachable, model offered, a short question answered, context length, embedding size; never raises LLMError."""
+    """Reachable, model offered, a short question answered, context length, embedding size; never raises."""
     found: list[Check] = []
     listing: dict[str, Any] = {}
     try:

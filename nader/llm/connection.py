@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
-
-import openai
+from typing import TYPE_CHECKING, Any, Literal
 
 from nader.llm.errors import ErrorKind, LLMError
 from nader.llm.secrets import Secret, shown_url
 from nader.llm.wire import decode, failure
+
+if TYPE_CHECKING:
+    import openai
 
 OPENAI_URL = "https://api.openai.com/v1"
 LARGEST_ANSWER = 4 * 1024 * 1024
@@ -71,6 +72,8 @@ class Connection:
 
         `deadline_s` bounds each wait for bytes; whoever calls bounds the whole. `largest` is in bytes.
         """
+        import openai  # takes most of a second, and a campaign without a server needs none of it
+
         try:
             return decode(await self._fetch(endpoint, dict(body or {}), deadline_s, largest or self._largest))
         except openai.OpenAIError as error:
@@ -120,6 +123,8 @@ class Connection:
 
     def _opened(self) -> openai.AsyncOpenAI:
         if self._client is None:
+            import openai
+
             # Local servers ask for no key, but the client insists on one.
             key = self._key.reveal() if self._key else "none"
             self._client = openai.AsyncOpenAI(api_key=key, base_url=self.base_url, max_retries=0)

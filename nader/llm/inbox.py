@@ -43,8 +43,8 @@ class Waiting:
 class Inbox:
     """Asks by files in a folder: `<id>.prompt.md`, answered by `<id>.answer.md` (`nader answer`, or by hand).
 
-    The id is a function of the request's key and messages, so that after a restart an answer given meanwhile is
-    found, and a changed prompt asks anew. Both files stay, as a record.
+    The id is a function of the request's key and messages, so that after a restart an answer given meanwhile
+    is found, and a changed prompt asks anew. Both files stay, as a record.
     """
 
     name = "inbox"
@@ -102,7 +102,7 @@ def waiting(folder: Path) -> list[Waiting]:
 
 
 def answer(folder: Path, name: str, text: str) -> Path:
-    """Puts an answer into the inbox, whole or not at all; `name` may be the id's first letters. Raises InboxError."""
+    """Puts an answer into the inbox, whole; `name` may be the id's first letters. Raises InboxError."""
     matching = [item.id for item in waiting(folder) if item.id.startswith(name)]
     exact = [i for i in matching if i == name] or matching
     if not exact:

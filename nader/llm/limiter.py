@@ -23,7 +23,7 @@ class _Sent:
 class Limiter:
     """Holds in every window of 60 seconds, not on average; callers are served in the order they came.
 
-    A request counts with the most tokens it can take until the server has told how many it took. None is no limit.
+    A request counts with the most tokens it can take until the server has said how many it took. None: no limit.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Limiter:
 
     @asynccontextmanager
     async def slot(self, tokens: int) -> AsyncIterator[_Sent]:
-        """Waits until a request of at most `tokens` may be sent; set `.tokens` of what is yielded to the count."""
+        """Waits until a request of at most `tokens` may go; set `.tokens` of what is yielded to the count."""
         async with self._slots:
             async with self._turn:
                 sent = await self._admit(tokens)

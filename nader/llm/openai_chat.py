@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import openai
-
 from nader.llm.connection import Connection
 from nader.llm.errors import ErrorKind, LLMError
 from nader.llm.types import BackendKind, ChatReply, ChatRequest
@@ -29,8 +27,8 @@ _NAMES = {
 class OpenAIChat:
     """A back end for Chat Completions (`api="chat"`) or Responses (`api="responses"`).
 
-    `structured` sends the answer's JSON schema, where the prompt has one: `on` always, `auto` until the server
-    rejects it, `off` never. Parameters that a server rejects (seed, temperature, max_tokens) are left out or
+    `structured` sends the answer's JSON schema, where the prompt has one: `on` always, `auto` until the
+    server rejects it, `off` never. Parameters that a server rejects (seed, temperature, max_tokens) are left out or
     renamed from then on, and the reply's `adjustments` say so.
     """
 
@@ -54,7 +52,7 @@ class OpenAIChat:
         self._rejected: set[str] = set()
 
     async def chat(self, request: ChatRequest) -> ChatReply:
-        """One attempt. Raises LLMError, retriable at once where it has just learnt what the server rejects."""
+        """One attempt. Raises LLMError, retriable at once where it has just learnt what to leave out."""
         body = self._chat_body(request) if self._api == "chat" else self._responses_body(request)
         try:
             answer = await self.connection.ask(self._api, body, deadline_s=request.deadline_s)
@@ -115,10 +113,9 @@ class OpenAIChat:
 
     def _learnt(self, error: LLMError, body: Mapping[str, Any]) -> LLMError:
         """The error, to be retried at once where it names a parameter that we can do without."""
-        cause = error.__cause__
-        if error.kind is not ErrorKind.BAD_REQUEST or not isinstance(cause, openai.APIStatusError):
+        if error.kind is not ErrorKind.BAD_REQUEST:
             return error
-        said = f"{cause.param or ''} {error.message}".lower()
+        said = f"{getattr(error.__cause__, 'param', None) or ''} {error.message}".lower()
         sent = {
             "structured": "response_format" in body or "text" in body,
             "max_tokens": "max_tokens" in body,

@@ -29,11 +29,11 @@ class OpenAIEmbedder:
 
     @property
     def dimension(self) -> int:
-        """Length of every vector; ask after the first answer where it was not given. Raises LLMError before."""
+        """Length of every vector; known after the first answer where it was not given. Raises LLMError."""
         if self._dimension is None:
             raise LLMError(
                 ErrorKind.WRONG_DIMENSION,
-                f"the dimension of {self.model} is not known yet: state it in the settings, or embed once first.",
+                f"the dimension of {self.model} is not known yet: state it in the settings, or embed once.",
             )
         return self._dimension
 

@@ -37,7 +37,7 @@ class Prices(BaseModel):
         return cls(as_of=listed.as_of, models={**listed.models, **(own or {})})
 
     def of(self, model: str) -> Price | None:
-        """The model's price; a dated release (`gpt-4o-2024-08-06`) costs what its name without the date costs."""
+        """The model's price; a dated release (`gpt-4o-2024-08-06`) costs what the undated name costs."""
         name = model.rsplit("/", 1)[-1]
         for known in (model, name, _DATED.sub("", name)):
             if known in self.models:

@@ -13,8 +13,8 @@ _PER_REQUEST = 64
 def prompt_bound(request: ChatRequest) -> int:
     """No tokenizer makes more tokens of the prompt than this.
 
-    Byte-level tokenizers spend at least one byte on a token; a chat template adds a few marks to each message and
-    a short preamble.
+    Byte-level tokenizers spend at least one byte on a token; a chat template adds a few marks to each message
+    and a short preamble.
     """
     said = sum(len(message.content.encode()) + _PER_MESSAGE for message in request.messages)
     return said + _PER_REQUEST

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
-
-import openai
+from typing import TYPE_CHECKING, Any
 
 from nader.llm.errors import ErrorKind, LLMError
 from nader.llm.types import ChatReply
+
+if TYPE_CHECKING:
+    import openai
 
 SHOWN = 300
 """Characters of a server's own words that an error message repeats."""
@@ -22,7 +23,7 @@ def decode(body: bytes) -> dict[str, Any]:
         value = json.loads(body)
     except (ValueError, RecursionError):
         raise LLMError(
-            ErrorKind.MALFORMED, f"the answer is not JSON (it may be cut off): {_shown(body[-SHOWN:])!r}."
+            ErrorKind.MALFORMED, f"the answer is not JSON, or cut off; it ends in {_shown(body[-80:])!r}."
         ) from None
     if not isinstance(value, dict):
         raise LLMError(ErrorKind.MALFORMED, f"the answer is a JSON {type(value).__name__}, not an object.")
@@ -47,7 +48,7 @@ def chat_reply(body: Mapping[str, Any]) -> ChatReply:
     text = text if isinstance(text, str) else ""
     finish = str(choice.get("finish_reason") or "stop")
     if message.get("refusal"):
-        raise _error(ErrorKind.REFUSAL, f"the model declines: {str(message['refusal'])[:SHOWN]}", used)
+        raise _error(ErrorKind.REFUSAL, f"the model declines: {_said(message['refusal'])}", used)
     return _whole(text, finish, str(body.get("model") or ""), used)
 
 
@@ -58,9 +59,7 @@ def response_reply(body: Mapping[str, Any]) -> ChatReply:
     for item in _dicts(body.get("output")):
         for part in _dicts(item.get("content")):
             if part.get("type") == "refusal":
-                raise _error(
-                    ErrorKind.REFUSAL, f"the model declines: {str(part.get('refusal'))[:SHOWN]}", used
-                )
+                raise _error(ErrorKind.REFUSAL, f"the model declines: {_said(part.get('refusal'))}", used)
             if part.get("type") == "output_text" and isinstance(part.get("text"), str):
                 parts.append(part["text"])
     finish = "stop"
@@ -75,6 +74,8 @@ def response_reply(body: Mapping[str, Any]) -> ChatReply:
 
 def failure(error: openai.OpenAIError) -> LLMError:
     """The typed error for one of the client's."""
+    import openai
+
     if isinstance(error, openai.APITimeoutError):
         return LLMError(ErrorKind.TIMEOUT, "the connection timed out.")
     if isinstance(error, openai.APIStatusError):
@@ -112,7 +113,7 @@ def _status(error: openai.APIStatusError) -> LLMError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds the server asks us to wait: `retry-after-ms`, or `retry-after` as a number (dates are ignored)."""
+    """Seconds the server asks us to wait: `retry-after-ms`, or `retry-after` as a number (not as a date)."""
     for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
             seconds = float(headers.get(name, "")) / scale

@@ -1,4 +1,4 @@
-"""The rows that one transaction is about to add, on top of the heads that are durable."""
+"""The rows that one transaction is about to add, on top of what is durable."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -6,120 +6,153 @@ from typing import Any
 
 from events.envelope import Ack, Envelope, Pending, chain_hash
 from store.blobs import encode_blob, sha256_hex
+from store.effects import Effects
 from store.errors import IntegrityError
 from store.lineage import SHIFT, Branches, Head
 
 _INSERT = "INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_FENCED = "INSERT INTO events SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?,? FROM writer WHERE epoch = ?"
+"""Inserts nothing when another process has taken the log over: a third of the cost of a look at the epoch."""
 _INSERT_ACK = "INSERT OR IGNORE INTO acks VALUES (?,?,?,?)"
 _INSERT_BLOB = "INSERT OR IGNORE INTO blobs (sha256, size, codec, data) VALUES (?,?,?,?)"
-_ROW_OVERHEAD = 400
-"""Bytes of a row besides its payload, and of its index entry."""
+_ROW_OVERHEAD = 350
+"""Bytes of an event's row besides its payload."""
 
 
 class Batch:
     """Stages appends (positions, hashes, envelopes), then flushes their rows in few statements."""
 
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        branches: Branches,
-        heads: Mapping[int, Head],
-        seq: int,
-        written: int = 0,
-    ) -> None:
-        self._connection = connection
+    def __init__(self, branches: Branches, effects: Effects, durable: Mapping[int, Head], seq: int) -> None:
         self._branches = branches
-        self._durable = heads
+        self._effects = effects
+        self._durable = durable
         self.heads: dict[int, Head] = {}
         """The heads that this batch moves."""
+        self.keys: dict[tuple[int, str], int] = {}
+        """Position by branch and effect key of what is staged."""
         self.seq = seq
-        self.bytes = written
-        """About how much the transaction writes."""
+        self.bytes = 0
+        """About how much has been flushed."""
         self._rows: list[tuple[Any, ...]] = []
         self._acks: list[tuple[int, str, int, int]] = []
         self._blobs: list[tuple[str, int, str, bytes]] = []
-
-    def all_heads(self) -> dict[int, Head]:
-        """The heads as they will be."""
-        return {**self._durable, **self.heads}
 
     def stage(
         self, branch: str | None, pendings: Sequence[Pending], acks: Sequence[Ack], blobs: Mapping[str, bytes]
     ) -> list[Envelope]:
         """Give one append its positions and hashes. What raises here has staged nothing."""
-        if branch is None:
-            self._stage_blobs(blobs)
-            return []
-        number = self._branches.id(branch)
-        info = self._branches.infos[number]
-        if info.parent is not None:
-            self._check_effects(branch, pendings)
+        number = self._branches.id(branch) if branch is not None else 0
+        for pending in pendings:
+            if pending.effect_key is not None:
+                self._check_effects(number, pendings)
+                break
         if blobs:
             self._stage_blobs(blobs)
-        position, previous = self.heads.get(number) or self._durable[number]
-        base, run, seq, rows = number << SHIFT, info.run, self.seq, self._rows
-        new, put = object.__new__, object.__setattr__
-        staged = []
-        for p in pendings:
-            position += 1
-            seq += 1
-            hash = chain_hash(
-                previous, position, p.id, run, p.time, p.actor, p.type, p.version,
-                p.causation, p.correlation, p.effect_key, p.input_digest, p.payload,
-            )  # fmt: skip
-            rows.append(
-                (
-                    base + position, seq, p.id, p.time, p.actor, p.type, p.version, p.causation, p.correlation,
-                    p.effect_key, p.input_digest, previous, hash, p.payload,
-                )
-            )  # fmt: skip
-            envelope = new(Envelope)
-            put(
-                envelope,
-                "__dict__",
-                {
-                    "position": position, "seq": seq, "id": p.id, "run": run, "branch": branch, "time": p.time,
-                    "actor": p.actor, "type": p.type, "version": p.version, "causation": p.causation,
-                    "correlation": p.correlation, "effect_key": p.effect_key, "input_digest": p.input_digest,
-                    "prev_hash": previous, "hash": hash, "payload": p.payload,
-                },
-            )  # fmt: skip
+        if branch is None:
+            return []
+        head = self.heads.get(number) or self._durable[number]
+        run = self._branches.infos[number].run
+        staged: list[Envelope] = []
+        for pending in pendings:
+            envelope = self._envelope(pending, number, branch, run, head)
             staged.append(envelope)
-            previous = hash
-        self.seq = seq
-        self.heads[number] = Head(position, previous)
+            head = Head(envelope.position, envelope.hash)
+        self.heads[number] = head
         if acks:
-            self._acks.extend((number, ack.actor, ack.cause, position) for ack in acks)
+            self._acks.extend((number, ack.actor, ack.cause, head.position) for ack in acks)
         return staged
 
-    def flush(self) -> None:
-        """Hand the staged rows to SQLite."""
-        if self._blobs:
-            self._connection.executemany(_INSERT_BLOB, self._blobs)
-            self.bytes += sum(len(row[3]) for row in self._blobs)
-        if len(self._rows) == 1:
-            self._connection.execute(_INSERT, self._rows[0])
-        elif self._rows:
-            self._connection.executemany(_INSERT, self._rows)
-        if self._acks:
-            self._connection.executemany(_INSERT_ACK, self._acks)
-        self.bytes += sum(len(row[13]) for row in self._rows) + _ROW_OVERHEAD * len(self._rows) + 8192
+    def flush(self, connection: sqlite3.Connection, epoch: int) -> bool:
+        """Hand the staged rows to SQLite; True if that has shown the log to be still in this epoch."""
+        rows, blobs, acks = self._rows, self._blobs, self._acks
+        self._rows, self._blobs, self._acks = [], [], []
+        current = False
+        if rows:
+            current = connection.execute(_INSERT_FENCED, (*rows[0], epoch)).rowcount == 1
+            if len(rows) > 1:
+                connection.executemany(_INSERT, rows[1:])
+            self.bytes += sum([len(row[13]) for row in rows]) + _ROW_OVERHEAD * len(rows)
+        if acks:
+            connection.executemany(_INSERT_ACK, acks)
+        if blobs:
+            connection.executemany(_INSERT_BLOB, blobs)
+            self.bytes += sum([len(row[3]) for row in blobs])
+        return current
 
-    def _check_effects(self, branch: str, pendings: Sequence[Pending]) -> None:
-        """An effect of the shared history must not be recorded again; the index sees only a branch's own events."""
-        segments = self._branches.lineage(branch)[:-1]
+    def mark(self) -> tuple[int, dict[int, Head], dict[tuple[int, str], int]]:
+        """What `back_to` needs to forget what is staged from here on."""
+        return self.seq, dict(self.heads), dict(self.keys)
+
+    def back_to(self, mark: tuple[int, dict[int, Head], dict[tuple[int, str], int]]) -> None:
+        """Forget what was staged since the mark; its rows, if flushed, are the caller's to roll back."""
+        self.seq, self.heads, self.keys = mark
+        self._rows, self._blobs, self._acks = [], [], []
+
+    def _envelope(self, pending: Pending, number: int, branch: str, run: str, head: Head) -> Envelope:
+        """Stage one event. The dataclass's own `__init__` would take as long as SQLite takes for the row."""
+        previous = head.hash
+        position = head.position + 1
+        self.seq += 1
+        id, time, actor, type_, version = (
+            pending.id,
+            pending.time,
+            pending.actor,
+            pending.type,
+            pending.version,
+        )
+        cause, about, key, digest = (
+            pending.causation,
+            pending.correlation,
+            pending.effect_key,
+            pending.input_digest,
+        )
+        payload = pending.payload
+        hash = chain_hash(
+            previous, position, id, run, time, actor, type_, version, cause, about, key, digest, payload
+        )
+        place = number << SHIFT | position
+        self._rows.append(
+            (
+                place,
+                self.seq,
+                id,
+                time,
+                actor,
+                type_,
+                version,
+                cause,
+                about,
+                key,
+                digest,
+                previous,
+                hash,
+                payload,
+            )
+        )
+        if key is not None:
+            self.keys[number, key] = position
+        envelope = object.__new__(Envelope)
+        fields = {
+            "position": position, "seq": self.seq, "id": id, "run": run, "branch": branch, "time": time,
+            "actor": actor, "type": type_, "version": version, "causation": cause, "correlation": about,
+            "effect_key": key, "input_digest": digest, "prev_hash": previous, "hash": hash, "payload": payload,
+        }  # fmt: skip
+        object.__setattr__(envelope, "__dict__", fields)
+        return envelope
+
+    def _check_effects(self, number: int, pendings: Sequence[Pending]) -> None:
+        fresh: set[str] = set()
         for pending in pendings:
-            if pending.effect_key is None:
+            key = pending.effect_key
+            if key is None:
                 continue
-            for (place,) in self._connection.execute(
-                "SELECT place FROM events WHERE effect_key = ?", (pending.effect_key,)
-            ).fetchall():
-                if any(
-                    (s.branch << SHIFT) + s.start <= place <= (s.branch << SHIFT) + s.end for s in segments
-                ):
-                    raise IntegrityError(
-                        f"the history of branch {branch!r} already holds the effect key {pending.effect_key}"
-                    )
+            if key in fresh or (number, key) in self.keys or self._effects.find(number, key) is not None:
+                name = self._branches.infos[number].name
+                raise IntegrityError(
+                    f"the history of branch {name!r} already holds the effect {key} "
+                    f"({pending.type} by {pending.actor}); an effect is recorded once"
+                )
+            fresh.add(key)
 
     def _stage_blobs(self, blobs: Mapping[str, bytes]) -> None:
         for digest, data in blobs.items():

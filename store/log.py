@@ -241,20 +241,24 @@ class Log(Reader):
             self._on_thread(writer.checkpoint, lambda _: None)
 
     def _settle(self, group: Sequence[Queued], outcomes: Sequence[Outcome]) -> None:
-        """Tell the callers, then the subscribers: both only of what is durable."""
+        """Tell the subscribers, then the callers: both only of what is durable."""
         fault(FaultPoint.BETWEEN_COMMIT_AND_PUBLISH)
         published: list[Envelope] = []
-        for (_, future), outcome in zip(group, outcomes, strict=True):
-            if isinstance(outcome, StoreError):
-                if not future.cancelled():
+        for outcome in outcomes:
+            if not isinstance(outcome, StoreError):
+                published += outcome
+        try:
+            if published:
+                for subscriber in tuple(self._subscribers):
+                    subscriber(published)
+        finally:  # an append is durable whatever a subscriber makes of it
+            for (_, future), outcome in zip(group, outcomes, strict=True):
+                if future.cancelled():
+                    continue
+                if isinstance(outcome, StoreError):
                     future.set_exception(outcome)
-                continue
-            published += outcome
-            if not future.cancelled():
-                future.set_result(outcome)
-        if published:
-            for subscriber in tuple(self._subscribers):
-                subscriber(published)
+                else:
+                    future.set_result(outcome)
 
     def _on_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> "asyncio.Future[T]":
         """Run `work` on the writer's thread, alone; appends queue meanwhile."""

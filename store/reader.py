@@ -6,6 +6,7 @@ keep the WAL from being emptied. An envelope costs about 2 µs; its payload is d
 
 import sqlite3
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,8 @@ from store.schema import connect_reader
 
 PAGE = 1000
 """Events fetched at a time."""
+BLOB_CACHE = 16 * 1024 * 1024
+"""Bytes of blobs kept in memory after they were read."""
 COLUMNS = (
     "place, seq, id, time, actor, type, version, causation, correlation, "
     "effect_key, input_digest, prev_hash, hash, payload"
@@ -39,6 +42,9 @@ class Reader:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._branches = Branches()
+        self._blobs: OrderedDict[str, bytes] = OrderedDict()
+        """Those read last: prompts share their definitions."""
+        self._blob_bytes = 0
         self._reading = threading.Lock()
         self._reader = connect_reader(self.path)
 
@@ -109,10 +115,18 @@ class Reader:
     def blob(self, digest: str) -> bytes:
         """The bytes under a digest, checked; OperationalError if the log has none, CorruptedError if they differ."""
         with self._reading:
-            try:
-                return read_blob(self._reader, digest)
-            except sqlite3.Error as error:
-                raise translate(error, self.path) from error
+            data = self._blobs.get(digest)
+            if data is None:
+                try:
+                    data = self._blobs[digest] = read_blob(self._reader, digest)
+                except sqlite3.Error as error:
+                    raise translate(error, self.path) from error
+                self._blob_bytes += len(data)
+            else:
+                self._blobs.move_to_end(digest)
+            while self._blob_bytes > BLOB_CACHE and len(self._blobs) > 1:
+                self._blob_bytes -= len(self._blobs.popitem(last=False)[1])
+            return data
 
     def verify_chain(self, branch: str, upto: int | None = None) -> ChainReport:
         """Recompute the hash chain of a branch's history (see `store.chain` for what it can and cannot show)."""

@@ -11,6 +11,8 @@ CREATE TABLE branches (
 ) STRICT;
 
 -- place = branch id * 2^40 + position: the table itself is ordered as it is read, without a second index to keep.
+-- An effect key is unique in a lineage, which no index over one table can say; the writer keeps the keys in memory
+-- (store/effects.py). Keys are hashes: an index over them would also put one more page into the WAL for every event.
 CREATE TABLE events (
     place        INTEGER PRIMARY KEY,
     seq          INTEGER NOT NULL,
@@ -27,8 +29,6 @@ CREATE TABLE events (
     hash         TEXT NOT NULL,
     payload      TEXT NOT NULL
 ) STRICT;
-
-CREATE UNIQUE INDEX effects ON events (effect_key, place >> 40) WHERE effect_key IS NOT NULL;
 
 -- That an actor has finished with a cause: an index over the log, not a truth beside it.
 CREATE TABLE acks (

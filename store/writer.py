@@ -12,10 +12,12 @@ from time import perf_counter
 
 from events.envelope import GENESIS, Ack, Envelope, Pending
 from store.batch import Batch
+from store.effects import Effects
 from store.errors import IntegrityError, LockedError, StoreError, translate
 from store.faults import FaultPoint, fault
 from store.lineage import MASK, SHIFT, Branches, BranchInfo, Head
 
+_PAGE = 4096
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
 """Roughly this much is written to the WAL between two checkpoints."""
 _REFUSED = (
@@ -50,6 +52,7 @@ class Writer:
         self.connection = connection
         self.branches = Branches()
         self.branches.load(connection)
+        self._effects = Effects(connection, self.branches)
         self.heads: dict[int, Head] = {}
         self._seq = 0
         for number, info in self.branches.infos.items():
@@ -96,7 +99,7 @@ class Writer:
                     (number, name, run, parent and self.branches.id(parent), info.fork_position, created),
                 )
                 fault(FaultPoint.DURING_FORK)
-                self.connection.execute("COMMIT")
+                self._commit()
             except BaseException:
                 self._roll_back()
                 raise
@@ -129,15 +132,16 @@ class Writer:
     def _commit_together(self, group: Sequence[Append]) -> list[Outcome]:
         self._begin()
         try:
-            batch = Batch(self.connection, self.branches, self.heads, self._seq)
+            batch = Batch(self.branches, self._effects, self.heads, self._seq)
             outcomes: list[Outcome] = []
             for append in group:
                 try:
                     outcomes.append(batch.stage(append.branch, append.pendings, append.acks, append.blobs))
                 except StoreError as error:
                     outcomes.append(error)
-            batch.flush()
-            self._commit()
+            checked = batch.flush(self.connection, self._epoch)
+            fault(FaultPoint.AFTER_APPEND)
+            self._commit(checked=checked)
         except BaseException:
             self._roll_back()
             raise
@@ -147,42 +151,41 @@ class Writer:
     def _commit_separately(self, group: Sequence[Append]) -> list[Outcome]:
         self._begin()
         try:
+            batch = Batch(self.branches, self._effects, self.heads, self._seq)
             outcomes: list[Outcome] = []
-            good: Batch | None = None
             for append in group:
-                heads, seq = (good.all_heads(), good.seq) if good else (self.heads, self._seq)
-                batch = Batch(self.connection, self.branches, heads, seq, good.bytes if good else 0)
+                mark = batch.mark()
                 self.connection.execute("SAVEPOINT one")
                 try:
                     outcome = batch.stage(append.branch, append.pendings, append.acks, append.blobs)
-                    batch.flush()
+                    batch.flush(self.connection, self._epoch)
                     outcomes.append(outcome)
-                    good = batch
                 except (StoreError, *_REFUSED) as error:
                     self.connection.execute("ROLLBACK TO one")
+                    batch.back_to(mark)
                     outcomes.append(_refusal(append, error))
                 self.connection.execute("RELEASE one")
+            fault(FaultPoint.AFTER_APPEND)
             self._commit()
         except BaseException:
             self._roll_back()
             raise
-        if good is not None:
-            self._adopt(good)
+        self._adopt(batch)
         return outcomes
 
     def _begin(self) -> None:
-        """Start a transaction; inside it, nobody can take the log over, so that one look at the epoch settles it."""
-        run = self.connection.execute
-        run("BEGIN IMMEDIATE")
-        if run("SELECT epoch FROM writer").fetchone()[0] != self._epoch:
-            self._roll_back()
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def _commit(self, *, checked: bool = False) -> None:
+        """End a transaction; `checked`: it has already found the epoch to be ours.
+
+        While it lasts nobody else can write, so one look anywhere inside it settles who the writer is.
+        """
+        if not checked and self.connection.execute("SELECT epoch FROM writer").fetchone()[0] != self._epoch:
             raise LockedError(
                 f"the log {self.path} was taken over by another process while this one stood still; "
                 "nothing more is written from here"
             )
-
-    def _commit(self) -> None:
-        fault(FaultPoint.AFTER_APPEND)
         start = perf_counter()
         self.connection.execute("COMMIT")
         self.commit_seconds += (perf_counter() - start - self.commit_seconds) / 8
@@ -193,8 +196,10 @@ class Writer:
 
     def _adopt(self, batch: Batch) -> None:
         self.heads.update(batch.heads)
+        for (number, key), position in batch.keys.items():
+            self._effects.own(number)[key] = position
         self._seq = batch.seq
-        self._unchecked += batch.bytes
+        self._unchecked += batch.bytes + _PAGE
 
     def _failure(self, error: sqlite3.Error | StoreError) -> StoreError:
         """The error to hand out; one after which nobody knows what the file holds also ends this writer."""

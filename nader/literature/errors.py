@@ -9,6 +9,10 @@ class SourceError(LiteratureError, RuntimeError):
     """A source of papers could not be read: a network fault, a senseless answer, a missing folder."""
 
 
+class RefusedError(SourceError):
+    """An address that is not among the hosts papers may come from."""
+
+
 class SourceSpecError(LiteratureError, ValueError):
     """The text that names a source (`arxiv:…`, `cvf:…`, a path) names none."""
 

@@ -1,23 +1,26 @@
 """The values of reading: a paper, a record that a source found, an inspiration taken from a paper."""
 
+import hashlib
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from nader.literature.clean import clean_text, one_line
+
 ARXIV = "arXiv:"
 
 
-def one_line(text: str) -> str:
-    """Text with every run of white space and control characters made one space: what a title may be."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+def paper_digest(ref: str) -> str:
+    """The name of a paper within a library and on disk: 32 hex digits that depend on its reference alone."""
+    return hashlib.sha256(ref.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 class Paper(BaseModel):
     """Where an idea comes from.
 
     title: as published; year: when it was first public, None where a source does not say;
-    ref: `arXiv:1709.01507`, a venue with the paper's name there (`CVPR2023/He_Deep_…`), or the name of a list;
+    ref: `arXiv:1709.01507`, a venue and the paper's name there (`CVPR2023/He_Deep`), or a list's name;
     url: a page to read it.
     """
 
@@ -59,20 +62,18 @@ class Inspiration(BaseModel):
     section: str | None = None
     page: int | None = Field(default=None, ge=1)
 
-
-class TextKind(StrEnum):
-    """Where the body of a paper is."""
-
-    ABSTRACT_ONLY = "abstract-only"
-    FILE = "file"
-    URL = "url"
+    @field_validator("text")
+    @classmethod
+    def _clean(cls, text: str) -> str:
+        return one_line(text)
 
 
 class PaperRecord(BaseModel):
     """A paper that a source found: enough to judge its relevance, and where its text is.
 
-    id: digest of the reference, the same whenever the source is read again; abstract: "" where a source gives
-    none; path: a PDF or text file on this machine; pdf_url: where the PDF can be fetched.
+    id: `paper_digest` of the reference, or of the contents of a file: the same whenever the source is read
+    again; abstract: "" where a source gives none; path: a PDF or text file on this machine; pdf_url: where
+    the PDF can be fetched.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,9 +84,49 @@ class PaperRecord(BaseModel):
     path: Path | None = None
     pdf_url: str | None = None
 
+    @field_validator("abstract")
+    @classmethod
+    def _clean(cls, text: str) -> str:
+        return clean_text(text).strip()
+
     @property
-    def text_kind(self) -> TextKind:
-        """Where the body of the paper is; a file on this machine goes before a URL."""
-        if self.path is not None:
-            return TextKind.FILE
-        return TextKind.URL if self.pdf_url else TextKind.ABSTRACT_ONLY
+    def has_text(self) -> bool:
+        """Whether there is more to read than the abstract."""
+        return self.path is not None or self.pdf_url is not None
+
+
+class FailureKind(StrEnum):
+    """Why the text of a paper could not be had."""
+
+    BROKEN = "broken"
+    ENCRYPTED = "encrypted"
+    SCANNED = "scanned"
+    TOO_LARGE = "too-large"
+    TIMED_OUT = "timed-out"
+    MISSING = "missing"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+
+
+class TextFailure(BaseModel):
+    """The text of a paper could not be had: a kind to count by, a sentence to read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: FailureKind
+    message: str
+
+
+class PaperText(BaseModel):
+    """The text of a paper, page by page.
+
+    pages: the pages that were read, in order, clean; total_pages: how many the paper has; note: what was left
+    out or is not as expected, "" if nothing; title: what the file itself gives as its title, None if nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pages: tuple[str, ...]
+    total_pages: int
+    note: str = ""
+    title: str | None = None

@@ -1,0 +1,35 @@
+"""Where papers are fetched from; mirrors and test servers are named in the environment."""
+
+import os
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from nader.literature.fetch import Fetcher
+
+
+class Endpoints(BaseModel):
+    """Base addresses, no slash at the end; pause: seconds between requests, as arXiv's terms of use ask."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arxiv: str = "https://export.arxiv.org"
+    cvf: str = "https://openaccess.thecvf.com"
+    pause: float = Field(default=3.0, ge=0)
+
+    @classmethod
+    def from_environment(cls) -> "Endpoints":
+        """The public servers, or those of NADER_ARXIV_URL, NADER_CVF_URL, NADER_PAPER_PAUSE."""
+        given = {
+            "arxiv": os.environ.get("NADER_ARXIV_URL", "").rstrip("/"),
+            "cvf": os.environ.get("NADER_CVF_URL", "").rstrip("/"),
+            "pause": os.environ.get("NADER_PAPER_PAUSE", ""),
+        }
+        return cls.model_validate({name: value for name, value in given.items() if value})
+
+    def fetcher(self) -> "Fetcher":
+        """A fetcher that reaches these servers only, at their pace."""
+        from nader.literature.fetch import Fetcher  # an HTTP client takes long to import
+
+        return Fetcher([self.arxiv, self.cvf], pause=self.pause)

@@ -1,0 +1,74 @@
+"""The process that reads one PDF, within limits it sets for itself; run as a script, it needs pypdf alone.
+
+Usage: pdf_worker.py FILE MAX_PAGES MAX_CHARACTERS MEMORY_BYTES CPU_SECONDS. Writes JSON lines: one
+`{"total": n, "title": …}`, then `{"page": i, "text": …}` for each page, or `{"failure": kind, "message": …}`.
+"""
+
+import contextlib
+import json
+import logging
+import sys
+
+
+def _say(**message: object) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _limit(memory: int, cpu: int) -> None:
+    """Takes from this process the memory, time and files that no honest PDF needs."""
+    try:
+        import resource
+    except ImportError:  # not a POSIX system: the parent's time limit is what is left
+        return
+    for name, value in (("RLIMIT_AS", memory), ("RLIMIT_CPU", cpu), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0)):
+        with contextlib.suppress(ValueError, OSError):  # a lower limit is already set
+            resource.setrlimit(getattr(resource, name), (value, value))
+
+
+def _read(path: str, max_pages: int, max_characters: int) -> None:
+    import pypdf
+
+    reader = pypdf.PdfReader(path, strict=False)
+    if reader.is_encrypted and not reader.decrypt(""):
+        return _say(failure="encrypted", message="it opens only with a password")
+    total = len(reader.pages)
+    title = None
+    with contextlib.suppress(Exception):  # a broken title is no reason not to read the pages
+        title = reader.metadata and reader.metadata.title
+    _say(total=total, title=str(title) if title else None)
+    left = max_characters
+    for index in range(min(total, max_pages)):
+        try:
+            text = reader.pages[index].extract_text()
+        except MemoryError:
+            raise
+        except Exception as error:  # one bad page leaves the others readable; the parent counts and reports
+            _say(page=index + 1, text="", error=f"{type(error).__name__}: {error}"[:300])
+            continue
+        _say(page=index + 1, text=text[:left])
+        left -= len(text)
+        if left <= 0:
+            break
+    return None
+
+
+def main(argv: list[str]) -> None:
+    """Reads the file and always ends with exit status 0: what went wrong is in the output."""
+    path, max_pages, max_characters, memory, cpu = argv[0], *map(int, argv[1:5])
+    logging.disable(logging.CRITICAL)
+    sys.setrecursionlimit(2000)
+    _limit(memory, cpu)
+    try:
+        _read(path, max_pages, max_characters)
+    except MemoryError:
+        _say(failure="too-large", message=f"reading it takes more than {memory // 2**20} MiB of memory")
+    except Exception as error:
+        kind = (
+            "encrypted" if type(error).__name__ in ("DependencyError", "FileNotDecryptedError") else "broken"
+        )
+        _say(failure=kind, message=f"{type(error).__name__}: {error}"[:300])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

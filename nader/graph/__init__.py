@@ -2,7 +2,7 @@
 
 from nader.graph.block import Block, Node, Note, make_node
 from nader.graph.canonical import SymmetryError, canonical_form, digest, node_label
-from nader.graph.cost import cost_at
+from nader.graph.cost import Counting, cost_at
 from nader.graph.design import Design, DuplicateIndex
 from nader.graph.errors import BlockError, GraphError, Problem, ProblemCode, report
 from nader.graph.expression import Expression, ExpressionError, expression
@@ -16,6 +16,7 @@ __all__ = [
     "OPERATORS",
     "Block",
     "BlockError",
+    "Counting",
     "Design",
     "DuplicateIndex",
     "Expression",

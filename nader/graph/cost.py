@@ -1,14 +1,17 @@
 """Parameters and multiply-accumulates of a block in closed form, at many sites at once.
 
-Parameters: Conv2d and Linear have weights and a bias, BN and LN a scale and a shift. Multiply-accumulates (MACs), for
-one image: Conv2d out·(in/groups)·kh·kw at each output position, Linear out·in at each, Multiply n·k·m for each matrix.
-Bias, normalisation, activation, pooling and element-wise operations are not counted, as is the custom of the
-paper's tools.
+Parameters: Conv2d and Linear have weights and a bias, BN and LN a scale and a shift.
+
+Multiply-accumulates (MACs) are for one image. Conv2d: out·(in/groups)·kh·kw at each output position; Linear: out·in
+at each; Multiply: n·k·m for each matrix. That is all for `Counting.PRODUCTS`, which gives NAS-Bench-201's published
+counts. The counts published with NADER also hold normalisation and average pooling, as the tool behind them (thop)
+reckons: see `Counting.THOP`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -21,35 +24,54 @@ from nader.graph.shapes import Context, Tensor, infer
 from nader.graph.sites import Site, Sites
 from nader.graph.structure import structure
 
-CONV_BIAS = True
-"""Whether Conv2d has a bias."""
+
+class Counting(StrEnum):
+    """What counts as multiply-accumulates.
+
+    PRODUCTS: convolutions, linear layers and matrix products, without bias.
+    THOP: also 4 for each element that BN or LN normalises, 1 for each output of AvgPool2d, and for each output of
+    AdaptiveAvgPool2d the window it averages and 1. Reproduces the counts of NADER's reference implementation.
+    """
+
+    PRODUCTS = "products"
+    THOP = "thop"
 
 
-def cost_at(block: Block, sites: Sequence[Site]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def cost_at(
+    block: Block, sites: Sequence[Site], counting: Counting = Counting.PRODUCTS
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Parameters and MACs for one image, int64 [sites] each.
 
-    Values at sites where the block does not work mean nothing. Raises BlockError where it works at none.
+    Where the block does not work at a site, its numbers there mean nothing. Raises BlockError where it works at none.
     """
     table = sites if isinstance(sites, Sites) else Sites(sites)
     graph = structure(block)
     context = infer(block, graph.order, table, graph.blocked)
-    problems = (*graph.problems, *context.problems)
     if graph.problems or len(context.tensors) < len(block.nodes):
-        raise BlockError(problems)
-    return costs(context)
+        raise BlockError((*graph.problems, *context.problems))
+    return costs(context, counting)
 
 
-def costs(context: Context) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Parameters and MACs of an inferred block, int64 [sites] each."""
+def costs(
+    context: Context, counting: Counting = Counting.PRODUCTS
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Parameters and MACs of a block whose every shape is inferred, int64 [sites] each."""
     parameters: Any = 0
     macs: Any = 0
     for node in context.block.nodes:
-        if node.op in ("Conv2d", "Linear", "BN", "LN", "Multiply"):
+        if node.op in _WEIGHTED:
             inputs = [context.tensors[source] for source in context.block.inputs_of(node.index)]
             more_parameters, more_macs = _cost(context, node, inputs, context.tensors[node.index])
             parameters, macs = parameters + more_parameters, macs + more_macs
+        if counting is Counting.THOP and node.op in _THOP:
+            source = context.tensors[context.block.inputs_of(node.index)[0]]
+            macs = macs + _thop(node, source, context.tensors[node.index])
     count = len(context.sites)
     return _column(parameters, count), _column(macs, count)
+
+
+_WEIGHTED = frozenset(("Conv2d", "Linear", "BN", "LN", "Multiply"))
+_THOP = frozenset(("BN", "LN", "AvgPool2d", "AdaptiveAvgPool2d"))
 
 
 def _column(value: Any, count: int) -> NDArray[np.int64]:
@@ -68,7 +90,16 @@ def _cost(context: Context, node: Node, inputs: list[Tensor], output: Tensor) ->
     out = _one(output.sizes[1])
     groups = _argument(context, node, "groups", 1)
     fan_in = _one(first[1]) // groups * _window(context, node)
-    return out * (fan_in + CONV_BIAS), _elements(output) * fan_in
+    return out * (fan_in + 1), _elements(output) * fan_in
+
+
+def _thop(node: Node, source: Tensor, output: Tensor) -> Any:
+    if node.op in ("BN", "LN"):
+        return 4 * _elements(source)
+    if node.op == "AvgPool2d":
+        return _elements(output)
+    window = [_one(source.sizes[axis]) // _one(output.sizes[axis]) for axis in (2, 3)]
+    return _elements(output) * (window[0] * window[1] + 1)
 
 
 def _window(context: Context, node: Node) -> Any:

@@ -54,7 +54,9 @@ class Agent(Actor):
         return type_name in self.answered
 
     def give_up(self, cause: Event, error: str) -> list[Event]:
-        """The events that stand in for a handling that failed for good; a request's must hold its terminal event."""
+        """The events that stand in for a handling that failed for good; a request's must hold its terminal
+        event.
+        """
         return []
 
 

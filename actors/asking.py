@@ -1,4 +1,6 @@
-"""How agents put questions to a model: a typed prompt in, a typed answer out, a repair turn for a malformed one."""
+"""How agents put questions to a model: a typed prompt in, a typed answer out, a repair turn for a malformed
+one.
+"""
 
 import json
 from collections.abc import Sequence

@@ -1,7 +1,9 @@
-"""What a handler sees: its cause, projections as of its view, keyed chance, and the two effects `emit` and `ask`.
+"""What a handler sees: its cause, projections as of its view, keyed chance, and the two effects `emit` and
+`ask`.
 
-The same context serves live handling and replay. Each effect has a key; where the history holds an event under that key
-the handler is running again, and the event is compared with what the code does now, never repeated.
+The same context serves live handling and replay. Each effect has a key; where the history holds an event
+under that key the handler is running again, and the event is compared with what the code does now, never
+repeated.
 """
 
 import random
@@ -50,7 +52,8 @@ class AgentContext:
         self._buffer: list[Pending] = []
         self._blobs: dict[str, bytes] = {}
 
-    # ---- seeing ---------------------------------------------------------------------------------------------
+    # ---- seeing
+    # ---------------------------------------------------------------------------------------------
 
     def rng(self, purpose: str, seed: int) -> random.Random:
         """Chance for one purpose; a draw for another purpose does not move it."""
@@ -65,7 +68,8 @@ class AgentContext:
         held = self._blobs.get(digest)
         return held if held is not None else self._port.blob(digest)
 
-    # ---- effects --------------------------------------------------------------------------------------------
+    # ---- effects
+    # --------------------------------------------------------------------------------------------
 
     def put(self, content: str | bytes) -> str:
         """Keep a large content beside the log; it is stored with the next event. Returns its digest."""
@@ -75,7 +79,9 @@ class AgentContext:
         return digest
 
     async def emit(self, event: Event, *, about: str | None = None, name: str | None = None) -> None:
-        """Record an event. Emissions travel with the handler's next ask or with its end, in one transaction."""
+        """Record an event. Emissions travel with the handler's next ask or with its end, in one
+        transaction.
+        """
         if name is None:
             self._ordinal += 1
             name = str(self._ordinal)
@@ -98,7 +104,8 @@ class AgentContext:
         batch, self._buffer = self._buffer, []
         await self._port.append(batch, self._take_blobs(), [Ack(self.actor, self.cause.position)])
 
-    # ---- inside ---------------------------------------------------------------------------------------------
+    # ---- inside
+    # ---------------------------------------------------------------------------------------------
 
     def _pending(self, kind: str, event: Event, name: str, about: str | None) -> Pending:
         type_name, version, payload = encode(event)

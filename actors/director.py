@@ -1,7 +1,7 @@
 """The Director opens rounds, has settled candidates reflected upon, and ends the campaign.
 
-Every decision is a function of the tree as of its view: whichever event wakes it, it looks at the whole and does what is
-due. So the order in which trainings end changes when things happen, and never what happens.
+Every decision is a function of the tree as of its view: whichever event wakes it, it looks at the whole and
+does what is due. So the order in which trainings end changes when things happen, and never what happens.
 """
 
 from store.projections.tree import Candidate
@@ -133,7 +133,9 @@ class Director(Agent):
         )
 
     async def _have_reflected(self, ctx: AgentContext) -> None:
-        """Ask for reflection on every candidate that is settled: decided, and trained where it was accepted."""
+        """Ask for reflection on every candidate that is settled: decided, and trained where it was
+        accepted.
+        """
         tree, at = ctx.views.tree, ctx.view
         for state in tree.rounds(at):
             if state.designed is None:

@@ -1,4 +1,6 @@
-"""The gateway to language models: effectors that turn recorded requests into recorded answers, within limits that hold."""
+"""The gateway to language models: effectors that turn recorded requests into recorded answers, within limits
+that hold.
+"""
 
 import json
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
-"""A branch's lineage as the runtime needs it: events by position, by effect key, by cause, and who has finished with what.
+"""A branch's lineage as the runtime needs it: events by position, by effect key, by cause, and who has
+finished with what.
 
-Cost model: progress events (epochs, attempts) are nine tenths of a long log and no handler reads them, so they are not
-kept; what remains is some thousand events for a campaign of weeks.
+Cost model: progress events (epochs, attempts) are nine tenths of a long log and no handler reads them, so
+they are not kept; what remains is some thousand events for a campaign of weeks.
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
 """Names for effects and seeds for chance that depend on what is done, never on when or in which branch.
 
-A root event (one that no handler caused) is known by its type; every other by the effect that made it. So a handler
-that runs again finds its record by key, and two runs of one campaign draw the same numbers.
+A root event (one that no handler caused) is known by its type; every other by the effect that made it. So a
+handler that runs again finds its record by key, and two runs of one campaign draw the same numbers.
 """
 
 import hashlib
@@ -21,7 +21,9 @@ def cause_key(cause: Envelope) -> str:
 
 
 def effect_key(kind: str, actor: str, cause: Envelope, name: str) -> str:
-    """The key of an effect: `kind` (emit, ask, terminal, give-up), who does it, upon what, and its name or ordinal."""
+    """The key of an effect: `kind` (emit, ask, terminal, give-up), who does it, upon what, and its name or
+    ordinal.
+    """
     return digest_of("effect", kind, actor, cause_key(cause), name)
 
 
@@ -33,8 +35,8 @@ def input_digest(type_name: str, version: int, payload: str) -> str:
 def keyed_rng(seed: int, actor: str, cause: Envelope, purpose: str) -> random.Random:
     """Chance for one purpose of one handling: a draw added elsewhere changes nothing here.
 
-    The cause enters by what it is about (its correlation: a candidate, a round), because which of two events woke the
-    Director first is a matter of timing.
+    The cause enters by what it is about (its correlation: a candidate, a round), because which of two events
+    woke the Director first is a matter of timing.
     """
     subject = cause.correlation or cause_key(cause)
     return random.Random(int(digest_of("rng", seed, actor, cause.type, subject, purpose), 16))

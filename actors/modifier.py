@@ -1,7 +1,8 @@
-"""The Modifier writes a design: first the cell, then the stem and downsample block that go with it (paper §3.4.1).
+"""The Modifier writes a design: first the cell, then the stem and downsample block that go with it (paper
+§3.4.1).
 
-Every draft goes through the verifier at once, and its report goes back to the model (learning from immediate feedback,
-§3.4.2): at most `tries` drafts a start and `rounds` fresh starts, then the proposal is abandoned.
+Every draft goes through the verifier at once, and its report goes back to the model (learning from immediate
+feedback, §3.4.2): at most `tries` drafts a start and `rounds` fresh starts, then the proposal is abandoned.
 """
 
 from collections.abc import Awaitable, Callable
@@ -141,7 +142,8 @@ class Modifier(Agent):
             )
         )
 
-    # ---- the cell ---------------------------------------------------------------------------------------------
+    # ---- the cell
+    # ---------------------------------------------------------------------------------------------
 
     async def _write_cell(self, task: _Task) -> Block:
         """A verified cell that follows the suggestion and is not its parent's."""
@@ -234,7 +236,8 @@ class Modifier(Agent):
         )
         await ctx.emit(rejected, name=name)
 
-    # ---- stem and downsample ----------------------------------------------------------------------------------
+    # ---- stem and downsample
+    # ----------------------------------------------------------------------------------
 
     async def _write_stem_and_downsample(self, task: _Task, cell: Block) -> tuple[Block, Block]:
         """The two blocks that go with the cell: one question, then each repaired by itself."""

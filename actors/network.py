@@ -1,4 +1,6 @@
-"""What the agents ask of the network: the skeleton a campaign uses, whether a draft fits it, and how wide it may be."""
+"""What the agents ask of the network: the skeleton a campaign uses, whether a draft fits it, and how wide it
+may be.
+"""
 
 from dataclasses import dataclass
 

@@ -34,7 +34,9 @@ SIMPLE_EDITS = (
     "Insert a bottleneck that reduces and restores the channels.",
     "Add a spatial attention gate.",
 )
-"""The fixed list that stands in for reading at `reader = "fixed-list"`: the weaker baseline of the ablation."""
+"""The fixed list that stands in for reading at `reader = "fixed-list"`: the weaker baseline of the
+ablation.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Proposer(Agent):
         wanted = min(settings.search.width, settings.search.candidates - _accepted_before(ctx))
         verdict = _Verdict(ctx, opened.round)
         while len(verdict.accepted) < wanted:
-            batch = [p for p in self._proposals(opened, parent, ideas, verdict, wanted)]
+            batch = list(self._proposals(opened, parent, ideas, verdict, wanted))
             if not batch:
                 break
             answers = await asyncio.gather(
@@ -132,7 +134,9 @@ class Proposer(Agent):
     def _retrieve(
         self, ctx: AgentContext, opened: RoundOpened, parent: Candidate, settings: CampaignSettings
     ) -> tuple[list[Idea], list[str]]:
-        """Inspirations at different levels of similarity to what was tried, none used for this parent before."""
+        """Inspirations at different levels of similarity to what was tried, none used for this parent
+        before.
+        """
         knowledge = ctx.views.knowledge
         ids, vectors = knowledge.matrix(ctx.view)
         used = knowledge.used(parent.id, ctx.view)

@@ -1,4 +1,6 @@
-"""The Reader enters what a campaign knows at its start: the shipped inspirations and the libraries it uses."""
+"""The Reader enters what a campaign knows at its start: the shipped inspirations and the libraries it
+uses.
+"""
 
 import json
 
@@ -14,7 +16,9 @@ from nader.literature import seed_inspirations
 
 
 class Reader(Agent):
-    """Brings knowledge into a campaign; `nader read` has it read papers into a library (see `actors.papers`)."""
+    """Brings knowledge into a campaign; `nader read` has it read papers into a library (see
+    `actors.papers`).
+    """
 
     name = "reader"
     serial = True

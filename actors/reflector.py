@@ -1,4 +1,6 @@
-"""The Reflector turns a settled candidate into experience: what to avoid, how a draft was mended, what helped (Algorithm 3)."""
+"""The Reflector turns a settled candidate into experience: what to avoid, how a draft was mended, what
+helped (Algorithm 3).
+"""
 
 from dataclasses import dataclass
 
@@ -33,12 +35,12 @@ CATEGORY_OF_FAILURE = {
 """Categories of experience for failed trainings; others keep the failure's own kind."""
 
 ADVICE_ON_FAILURE = {
-    "divergence": "A modification like this one kept the network from learning; keep an identity path and normalise "
-    "before activations, so that the loss falls from the first epochs.",
-    "memory": "A modification like this one needed more memory than there is; reduce channels or resolution before "
-    "operations whose cost grows with the map.",
-    "time": "A modification like this one took too long to train; avoid operations that visit every pair of positions "
-    "on large maps.",
+    "divergence": "A modification like this one kept the network from learning; keep an identity path and "
+    "normalise before activations, so that the loss falls from the first epochs.",
+    "memory": "A modification like this one needed more memory than there is; reduce channels or resolution "
+    "before operations whose cost grows with the map.",
+    "time": "A modification like this one took too long to train; avoid operations that visit every pair of "
+    "positions on large maps.",
 }
 """What a failed training teaches, by category: facts of the machine need no model to interpret them."""
 

@@ -1,7 +1,8 @@
 """Runs every agent handler again from the log, with recorded effects: no model, no GPU, no data, no network.
 
-Each handling is run as it was: its cause, its view, the recorded answers to what it asked. What the code emits is compared with what
-was recorded. The result names every handling that differs; the first by position is the one to look at.
+Each handling is run as it was: its cause, its view, the recorded answers to what it asked. What the code
+emits is compared with what was recorded. The result names every handling that differs; the first by position
+is the one to look at.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
-"""How the Proposer retrieves inspirations at different distances from what helped and what hurt (paper §3.3.2).
+"""How the Proposer retrieves inspirations at different distances from what helped and what hurt (paper
+§3.3.2).
 
-Of n: two fifths near the suggestions that raised accuracy and away from those that lowered it, three tenths as far as possible
-from all that was tried, the rest drawn at random from what is not near a failure. Used ones of the same parent are never
-retrieved again.
+Of n: two fifths near the suggestions that raised accuracy and away from those that lowered it, three tenths
+as far as possible from all that was tried, the rest drawn at random from what is not near a failure. Used
+ones of the same parent are never retrieved again.
 """
 
 import random
@@ -38,7 +39,9 @@ class Retrieved:
 def retrieve(
     vectors: Vectors, available: Sequence[int], past: Sequence[Past], count: int, rng: random.Random
 ) -> list[Retrieved]:
-    """Indices into `vectors` (float32 (n, d), unit rows) of at most `count` inspirations, all from `available`."""
+    """Indices into `vectors` (float32 (n, d), unit rows) of at most `count` inspirations, all from
+    `available`.
+    """
     left = list(available)
     picked: list[Retrieved] = []
 

@@ -1,8 +1,8 @@
 """Runs actors over one branch of the log: mailboxes, supervision, and an orderly stop.
 
-A mailbox is a cursor over the history, woken by commits. An actor takes its next matching event when it has room, so
-nothing queues in memory and a slow actor blocks nobody. What an actor has finished with is known from the log alone:
-agents by their acknowledgements, effectors by terminal events.
+A mailbox is a cursor over the history, woken by commits. An actor takes its next matching event when it has
+room, so nothing queues in memory and a slow actor blocks nobody. What an actor has finished with is known
+from the log alone: agents by their acknowledgements, effectors by terminal events.
 """
 
 import asyncio
@@ -35,7 +35,9 @@ class RuntimeFault(RuntimeError):
 
 
 class CapReached(Exception):
-    """Raised by an effector when a cap of the campaign forbids the request: it stays open, the campaign pauses."""
+    """Raised by an effector when a cap of the campaign forbids the request: it stays open, the campaign
+    pauses.
+    """
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Runtime:
         """Set, and replaced by a new one, whenever something was committed or a handler ended."""
         self._stop: _Stop | None = None
 
-    # ---- the port that contexts reach the log through ---------------------------------------------------------
+    # ---- the port that contexts reach the log through
+    # ---------------------------------------------------------
 
     async def append(
         self, pendings: Sequence[Pending], blobs: dict[str, bytes], acks: Sequence[Ack]
@@ -102,10 +105,13 @@ class Runtime:
         """The content of a blob."""
         return self.store.blob(digest)
 
-    # ---- running ----------------------------------------------------------------------------------------------
+    # ---- running
+    # ----------------------------------------------------------------------------------------------
 
     async def run(self) -> Ending:
-        """Handle events until the campaign is finished or `pause` was called. Raises what stopped it otherwise."""
+        """Handle events until the campaign is finished or `pause` was called. Raises what stopped it
+        otherwise.
+        """
         unsubscribe = self.store.subscribe(self._committed)
         try:
             async with asyncio.TaskGroup() as group:
@@ -124,7 +130,9 @@ class Runtime:
         return Ending("finished", finished.reason)
 
     def pause(self, reason: str, *, finish: Sequence[str] = ()) -> None:
-        """Take no more work; wait for the running requests of the effectors named, cancel the rest, and leave."""
+        """Take no more work; wait for the running requests of the effectors named, cancel the rest, and
+        leave.
+        """
         if self._stop is None or len(finish) < len(self._stop.finish):
             self._stop = _Stop(reason, frozenset(finish))
             self.woken()
@@ -175,7 +183,8 @@ class Runtime:
         self._tick.set()
         self._tick = asyncio.Event()
 
-    # ---- handling ---------------------------------------------------------------------------------------------
+    # ---- handling
+    # ---------------------------------------------------------------------------------------------
 
     async def handle(self, agent: Agent, cause: Envelope, view: int) -> None:
         """Run an agent's handler until it finishes or is given up."""

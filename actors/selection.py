@@ -1,12 +1,14 @@
-"""How the Proposer chooses the node of the modification tree to work on (paper §3.3.2): rules as pure functions.
+"""How the Proposer chooses the node of the modification tree to work on (paper §3.3.2): rules as pure
+functions.
 
-A node is a candidate whose result may be seen. A node's *expansions* are the rounds that have worked on it, those whose
-results are still out included.
+A node is a candidate whose result may be seen. A node's *expansions* are the rounds that have worked on it,
+those whose results are still out included.
 
-- `dfs`, as the reference implementation does: from the root follow improving children, the most accurate first; the first
-  node without expansions on the way down is taken, a chain that ends in expanded nodes is left for the next child;
-  if every improving node has been expanded, the root.
-- `bfs`: the improving node (or root) with the fewest expansions; among those the shallowest, then the most accurate.
+- `dfs`, as the reference implementation does: from the root follow improving children, the most accurate
+  first; the first node without expansions on the way down is taken, a chain that ends in expanded nodes is
+  left for the next child; if every improving node has been expanded, the root.
+- `bfs`: the improving node (or root) with the fewest expansions; among those the shallowest, then the most
+  accurate.
 - `mixed`, the paper's combination: odd rounds go deep, even rounds go wide.
 - `greedy`: the most accurate node. `random`: any node.
 """

@@ -50,7 +50,9 @@ class Trainer(Agent):
 
     @handles(DesignReady)
     async def on_design(self, ctx: AgentContext, design: DesignReady) -> None:
-        """A design is trained as soon as it is ready, unless it is known as of now to be an earlier one again."""
+        """A design is trained as soon as it is ready, unless it is known as of now to be an earlier one
+        again.
+        """
         candidate = ctx.views.tree.candidate(design.candidate, ctx.view)
         assert candidate is not None
         place = (candidate.round, candidate.index)
@@ -139,8 +141,8 @@ def summarise(
 class Training(Effector):
     """Runs trainings on the slots of a backend, and never one twice.
 
-    A finished training is found by its folder (named by the job) or in the log of any run in the workspace; of two open
-    requests for one job the first trains and the other adopts its result.
+    A finished training is found by its folder (named by the job) or in the log of any run in the workspace;
+    of two open requests for one job the first trains and the other adopts its result.
     """
 
     name = "training"

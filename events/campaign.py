@@ -8,7 +8,9 @@ from events.registry import Event
 
 
 class Ground(BaseModel):
-    """What the settings refer to outside the log, resolved when they were entered, so that no handler looks there."""
+    """What the settings refer to outside the log, resolved when they were entered, so that no handler looks
+    there.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,7 +27,9 @@ class Ground(BaseModel):
 
 
 class CampaignStarted(Event):
-    """The first event of a run: everything that was chosen, so that nothing outside the log decides the run."""
+    """The first event of a run: everything that was chosen, so that nothing outside the log decides the
+    run.
+    """
 
     settings: dict[str, Any]
     """The whole of the campaign's settings, defaults included."""
@@ -59,7 +63,9 @@ class RoundOpened(Event):
 
     round: int
     visible: int
-    """The newest round whose results this round may see (r − 1 − lookahead); −1 sees none, not even the base's."""
+    """The newest round whose results this round may see (r − 1 − lookahead); −1 sees none, not even the
+    base's.
+    """
     terminal: ClassVar[tuple[str, ...]] = ("RoundDesigned",)
 
 
@@ -74,7 +80,9 @@ class RoundDesigned(Event):
 
 
 class RoundClosed(Event):
-    """Every candidate of a round is trained or given up, and reflected upon: later rounds may see it whole."""
+    """Every candidate of a round is trained or given up, and reflected upon: later rounds may see it
+    whole.
+    """
 
     round: int
 

@@ -1,7 +1,8 @@
 """What the log stores around an event: its place, its cause, its identity and its link in the hash chain.
 
-Cost model: a log of a week holds some hundred thousand events, most of them epochs. An envelope keeps its payload as
-the stored text and decodes it on first use, so that reading a log for its structure never pays for validation.
+Cost model: a log of a week holds some hundred thousand events, most of them epochs. An envelope keeps its
+payload as the stored text and decodes it on first use, so that reading a log for its structure never pays
+for validation.
 """
 
 import hashlib
@@ -19,12 +20,16 @@ GENESIS = "0" * 64
 
 
 def canonical_json(value: object) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, no NaN. Digests and comparisons are made over it."""
+    """The one JSON text of a value: sorted keys, no spaces, no NaN. Digests and comparisons are made over
+    it.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def new_event_id() -> str:
-    """A time-ordered unique id (UUID version 7): under a UNIQUE index it inserts 1.8 times faster than uuid4."""
+    """A time-ordered unique id (UUID version 7): under a UNIQUE index it inserts 1.8 times faster than
+    uuid4.
+    """
     milliseconds = _time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
     value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
@@ -57,7 +62,9 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """That an actor has finished with a cause: an index, not a truth. Lost, the handler runs again and adds nothing."""
+    """That an actor has finished with a cause: an index, not a truth. Lost, the handler runs again and adds
+    nothing.
+    """
 
     actor: str
     cause: int
@@ -90,7 +97,9 @@ class Envelope:
 
     @cached_property
     def event(self) -> Event:
-        """The decoded event, upcast to its newest version. Raises `EventError` for what this version cannot read."""
+        """The decoded event, upcast to its newest version. Raises `EventError` for what this version cannot
+        read.
+        """
         return decode(self.type, self.version, self.payload)
 
     def data(self) -> dict[str, Any]:
@@ -116,9 +125,9 @@ def chain_hash(
 ) -> str:
     """SHA-256 (hex) that ties an event to all before it.
 
-    Fields are joined by U+001F, which canonical JSON escapes and no name of ours contains, so that no two events share
-    a text. `time` enters through `repr`, which is exact for a float. The branch's name is left out: an imported log
-    may be given another.
+    Fields are joined by U+001F, which canonical JSON escapes and no name of ours contains, so that no two
+    events share a text. `time` enters through `repr`, which is exact for a float. The branch's name is left
+    out: an imported log may be given another.
     """
     head = f"{prev_hash}\x1f{position}\x1f{id}\x1f{run}\x1f{time!r}\x1f{actor}\x1f{type}\x1f{version}"
     tail = f"\x1f{causation}\x1f{correlation}\x1f{effect_key}\x1f{input_digest}\x1f{payload}"

@@ -1,4 +1,6 @@
-"""What the Reflector learns: experiences for the Modifier, lessons for the Proposer, and the closing of a candidate."""
+"""What the Reflector learns: experiences for the Modifier, lessons for the Proposer, and the closing of a
+candidate.
+"""
 
 from typing import ClassVar, Literal
 

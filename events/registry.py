@@ -1,7 +1,7 @@
 """The event types by name and version, and the one way from stored text to a typed event.
 
-A type never changes in place: a new shape raises `version` and brings an upcaster (dict → dict, one step), which runs
-before validation. Stored bytes and hashes stay as they were written.
+A type never changes in place: a new shape raises `version` and brings an upcaster (dict → dict, one step),
+which runs before validation. Stored bytes and hashes stay as they were written.
 """
 
 import json
@@ -32,7 +32,9 @@ class Event(BaseModel):
     terminal: ClassVar[tuple[str, ...]] = ()
     """For a request: the event types one of which answers it, with the request's position as causation."""
     progress: ClassVar[bool] = False
-    """A fact of the world on the way to a terminal event (an epoch, an attempt): kept, shown, never compared."""
+    """A fact of the world on the way to a terminal event (an epoch, an attempt): kept, shown, never
+    compared.
+    """
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

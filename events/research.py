@@ -40,7 +40,9 @@ class ProposalMade(Event):
     inspiration: str
     suggestion: str
     paper: str
-    """Title, year and reference of the paper that the suggestion comes from; empty for an idea of the model's own."""
+    """Title, year and reference of the paper that the suggestion comes from; empty for an idea of the
+    model's own.
+    """
     visible: int
     terminal: ClassVar[tuple[str, ...]] = ("DesignReady", "DesignAbandoned")
 

@@ -104,7 +104,9 @@ class TrainingFailed(Event):
 
     job: str
     kind: str
-    """gpu-oom, host-oom, nan, hang, time-out, segfault, python-error, disk-full, data-missing, lost-node, hopeless."""
+    """gpu-oom, host-oom, nan, hang, time-out, segfault, python-error, disk-full, data-missing, lost-node,
+    hopeless.
+    """
     message: str
     detail: str = ""
     epochs: int = 0

@@ -1,6 +1,7 @@
 """The settings of a campaign: every number named, settable, and with its source.
 
-Sources in the docstrings: "paper" is NADER (CVPR 2025) with its section or table; "protocol" is NAS-Bench-201.
+Sources in the docstrings: "paper" is NADER (CVPR 2025) with its section or table; "protocol" is
+NAS-Bench-201.
 """
 
 import difflib
@@ -37,11 +38,15 @@ class SearchSettings(_Section):
     retrieved: int = Field(10, ge=1)
     """Inspirations retrieved for a ranking (reference implementation: 10)."""
     reader: Literal["on", "own-ideas", "fixed-list"] = "on"
-    """Where ideas come from: the knowledge base; the model itself; ten fixed simple edits (paper Table 4's ablation)."""
+    """Where ideas come from: the knowledge base; the model itself; ten fixed simple edits (paper Table 4's
+    ablation).
+    """
     proposer: Literal["on", "off"] = "on"
     """`off` draws parent and inspirations at random (paper's ablation)."""
     objective: str = "validation"
-    """What is maximised: `validation`, or a sum such as `validation - 2*params_m - 10*gmacs - 0.1*latency_ms`."""
+    """What is maximised: `validation`, or a sum such as `validation - 2*params_m - 10*gmacs -
+    0.1*latency_ms`.
+    """
     library: tuple[str, ...] = ()
     """Libraries (of `nader read`) whose inspirations join the shipped ones."""
     shipped_inspirations: bool = True
@@ -166,7 +171,9 @@ class CampaignSettings(_Section):
     seed: int = 0
     """Seed of every choice by chance."""
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
-    """Durability of the log: FULL survives a power cut, NORMAL may lose the last moments (never its order)."""
+    """Durability of the log: FULL survives a power cut, NORMAL may lose the last moments (never its
+    order).
+    """
     search: SearchSettings = SearchSettings()
     modifier: ModifierSettings = ModifierSettings()
     training: TrainingSettings = TrainingSettings()
@@ -202,8 +209,8 @@ def load_settings(
 ) -> CampaignSettings:
     """Settings from a preset, a TOML file over it, and `key=value` pairs over both.
 
-    A file may name its preset with a top-level `preset = "…"`. Raises `SettingsError` with one sentence that names
-    the key, what is wrong with it and, for a misspelt one, the nearest right one.
+    A file may name its preset with a top-level `preset = "…"`. Raises `SettingsError` with one sentence that
+    names the key, what is wrong with it and, for a misspelt one, the nearest right one.
     """
     from_file = _read_toml(file) if file else {}
     name = preset or from_file.pop("preset", None) or "digits"

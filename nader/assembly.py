@@ -1,0 +1,162 @@
+"""Puts a campaign's actors together from its settings: which agents decide, and what stands behind each
+effector.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from store.projections.ledger import Recorded
+
+from actors.actor import Actor, Agent
+from actors.director import Director
+from actors.gateway import Embedding, Gateway
+from actors.modifier import Modifier
+from actors.proposer import Proposer
+from actors.reader import Reader
+from actors.reflector import Reflector
+from actors.trainer import Result, Trainer, Training
+from events.training import ResultReused, TrainingCompleted
+from nader.ground import data_dir_of
+from nader.llm import (
+    Budget,
+    Caps,
+    ChatBackend,
+    Connection,
+    Embedder,
+    HashedNgrams,
+    Inbox,
+    Limiter,
+    OpenAIChat,
+    OpenAIEmbedder,
+    RetryPolicy,
+    RuleBasedDesigner,
+    Spent,
+)
+from nader.settings import CampaignSettings
+from nader.training import Backend, LocalBackend, Progress, suggest_slots
+from nader.workspace import Workspace
+from store import Reader as LogReader
+from store.projections import Views
+
+
+def agents(settings: CampaignSettings) -> list[Agent]:
+    """The agents of a campaign: all that a replay needs."""
+    return [Director(), Reader(), Proposer(), Modifier(settings.modifier.concurrency), Trainer(), Reflector()]
+
+
+@dataclass
+class Assembly:
+    """A campaign's actors, with the effectors that hold resources."""
+
+    actors: list[Actor]
+    gateway: Gateway
+    training: Training
+
+    async def close(self) -> None:
+        """Give back connections and end the workers."""
+        await self.training.close()
+        await self.gateway.close()
+
+
+def assemble(
+    settings: CampaignSettings,
+    workspace: Workspace,
+    log: LogReader,
+    views: Views,
+    *,
+    recorded: Mapping[str, Recorded] | None = None,
+    on_progress: Callable[[str, Progress], None] = lambda job, progress: None,
+) -> Assembly:
+    """Everything that a running campaign needs."""
+    limits = _limits(settings, views)
+    gateway = Gateway(_chat_backends(settings, workspace), recorded=recorded, **limits)
+    training = Training(
+        training_backend(settings),
+        workspace.trainings,
+        known_results(log),
+        data_dir=data_dir_of(settings),
+        device=settings.training.device,
+        hopeless=settings.training.hopeless,
+        on_progress=on_progress,
+    )
+    embedding = Embedding(embedder_of(settings), **limits)
+    return Assembly([*agents(settings), gateway, embedding, training], gateway, training)
+
+
+def embedder_of(settings: CampaignSettings) -> Embedder:
+    """Local hashed n-grams, or the endpoint's embeddings."""
+    llm = settings.llm
+    if llm.embedder == "hashed":
+        return HashedNgrams(llm.embedding_dimension)
+    return OpenAIEmbedder(connection_of(settings), llm.embedding_model, dimension=llm.embedding_dimension)
+
+
+def connection_of(settings: CampaignSettings) -> Connection:
+    """The endpoint; its key comes from the environment alone."""
+    return Connection.from_environment(settings.llm.base_url or None, api_key_env=settings.llm.api_key_env)
+
+
+def training_backend(settings: CampaignSettings) -> Backend:
+    """Where trainings run."""
+    training = settings.training
+    slots = training.slots or suggest_slots(training.device)
+    if training.backend == "ray":
+        from nader.training.ray_backend import RayBackend
+
+        return RayBackend(slots, address=training.address or None)
+    return LocalBackend(
+        slots,
+        memory_limit=int(training.memory_gb * 2**30),
+        heartbeat_timeout=training.heartbeat_s,
+        time_limit=training.time_limit_s or None,
+        tensorboard=training.tensorboard,
+    )
+
+
+def known_results(log: LogReader) -> dict[str, tuple[str, Result]]:
+    """Every training result of any run in the log, by job; the earliest one counts."""
+    known: dict[str, tuple[str, Result]] = {}
+    for branch in log.branches():
+        types = (TrainingCompleted.__name__, ResultReused.__name__)
+        for envelope in log.read(branch.name, after=branch.fork_position, types=types):
+            result = envelope.event
+            if isinstance(result, TrainingCompleted):
+                known.setdefault(result.job, (f"{branch.name}:{envelope.position}", result))
+    return known
+
+
+def _limits(settings: CampaignSettings, views: Views) -> "dict[str, object]":
+    """Limits that the gateway and the embedder share; what earlier processes spent counts."""
+    llm, budget = settings.llm, settings.budget
+    total = views.ledger.totals()
+    roles = set(budget.money_per_agent) | set(budget.tokens_per_agent)
+    return {
+        "limiter": Limiter(llm.concurrency, llm.requests_per_minute or None, llm.tokens_per_minute or None),
+        "budget": Budget(
+            Caps(money=budget.money or None, tokens=budget.tokens or None),
+            {
+                role: Caps(money=budget.money_per_agent.get(role), tokens=budget.tokens_per_agent.get(role))
+                for role in sorted(roles)
+            },
+            spent=Spent(total.cost, total.input_tokens + total.output_tokens, 0.0),
+            spent_by_role={
+                agent: Spent(row.cost, row.input_tokens + row.output_tokens, 0.0)
+                for agent, row in views.ledger.by_agent().items()
+            },
+        ),
+        "policy": RetryPolicy(
+            attempts=llm.retries + 1, deadline_s=llm.deadline_s, first_wait_s=llm.backoff_s
+        ),
+    }
+
+
+def _chat_backends(settings: CampaignSettings, workspace: Workspace) -> dict[str, ChatBackend]:
+    llm = settings.llm
+    backends: dict[str, ChatBackend] = {"rule-based": RuleBasedDesigner()}
+    if llm.backend == "openai":
+        backends["openai"] = OpenAIChat(connection_of(settings), api=llm.api, structured=llm.structured)
+    if llm.backend == "inbox":
+        from pathlib import Path
+
+        backends["inbox"] = Inbox(Path(llm.inbox) if llm.inbox else workspace.inbox)
+    return backends

@@ -1,0 +1,243 @@
+"""Composition root: store, actors and settings become a campaign that runs, stops in order and goes on."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from store.projections.ledger import Recorded
+
+import nader
+from actors.history import History
+from actors.runtime import Ending, Runtime, external
+from events import Envelope
+from events.campaign import CampaignResumed, CampaignStarted, Forked, SettingsChanged
+from events.llm import ChatCompleted, ChatRequested
+from nader.assembly import Assembly, assemble
+from nader.errors import SettingsError, WorkspaceError
+from nader.ground import base_text, designer_of, ground_of, library_positions, preflight, resolve_backend
+from nader.settings import CampaignSettings, changed, differences, validated
+from nader.training import Progress
+from nader.workspace import Workspace, campaigns, find_run, fold
+from store import Log
+from store.projections import Views
+
+SESSION_STARTS = frozenset({CampaignStarted.__name__, CampaignResumed.__name__, Forked.__name__})
+FINISH_ON_STOP = ("gateway", "embedder")
+"""Effectors whose running requests are waited for at Ctrl-C: a paid answer is not thrown away. Trainings
+checkpoint.
+"""
+
+
+class Campaign:
+    """One run in one workspace, with the only writer of its log. Made by `start` or `resume`."""
+
+    def __init__(self, workspace: Workspace, log: Log, branch: str, views: Views, history: History) -> None:
+        self.workspace = workspace
+        self.log = log
+        self.branch = branch
+        self.views = views
+        self.history = history
+        self.progress: dict[str, Progress] = {}
+        """What each running training last said of itself, by job."""
+        self._assembly: Assembly | None = None
+        self._runtime: Runtime | None = None
+        self._task: asyncio.Task[Ending] | None = None
+
+    @property
+    def settings(self) -> CampaignSettings:
+        """The settings as of now."""
+        return validated(self.views.status.settings(), where="the log's settings")
+
+    # ---- beginning
+    # --------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def start(cls, workspace: Workspace, settings: CampaignSettings, name: str | None = None) -> Self:
+        """A new run, its first event recorded. Raises `NaderError` or `StoreError` before anything is
+        written.
+        """
+        settings = resolve_backend(settings)
+        text = base_text(settings.search.base)
+        ground = ground_of(settings, {})
+        preflight(settings, workspace, text, ground)
+        log = await Log.open(workspace.log, create=True, synchronous=settings.synchronous)
+        try:
+            ground = ground.model_copy(update={"libraries": library_positions(settings, log)})
+            branch = name or free_name(log, "run")
+            require_free(log, branch)
+            await log.create_branch(branch, run=branch)
+            raw = text.encode("utf-8")
+            started = CampaignStarted(
+                settings=settings.model_dump(mode="json"),
+                ground=ground,
+                designer=designer_of(settings),
+                base=await log.put_blob(raw),
+                base_source=settings.search.base,
+                nader_version=nader.__version__,
+            )
+            await log.append(branch, [external(started)])
+            return cls(workspace, log, branch, *fold(log, branch))
+        except BaseException:
+            await log.close()
+            raise
+
+    @classmethod
+    async def resume(cls, workspace: Workspace, run: str | None = None, sets: Sequence[str] = ()) -> Self:
+        """An existing run, taken up where its log ends; `sets` are `key=value` changes from here on."""
+        with workspace.reader() as reader:
+            find_run(reader, run)
+        workspace.create()
+        log = await Log.open(workspace.log)
+        try:
+            branch = find_run(log, run).name
+            views, history = fold(log, branch)
+            events = [external(CampaignResumed(nader_version=nader.__version__))]
+            if sets:
+                events.append(external(settings_changed(views, sets, log)))
+            if not (views.status.finished() is not None and not sets):
+                await log.append(branch, events)
+                views, history = fold(log, branch)
+            return cls(workspace, log, branch, views, history)
+        except BaseException:
+            await log.close()
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._assembly is not None:
+            await self._assembly.close()
+        await self.log.close()
+
+    # ---- running
+    # ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> Ending:
+        """Go on until the campaign is finished or paused. Raises what stopped it otherwise."""
+        finished = self.views.status.finished()
+        if finished is not None and not self.history.open_requests():
+            return Ending("finished", finished.reason)
+        settings = self.settings
+        self._assembly = assemble(
+            settings,
+            self.workspace,
+            self.log,
+            self.views,
+            recorded=recorded_answers(self.log, self.branch, self.history),
+            on_progress=self.progress.__setitem__,
+        )
+        self._runtime = Runtime(self.log, self.branch, self.history, self.views, self._assembly.actors)
+        timer = self._time_cap(settings)
+        self._task = asyncio.ensure_future(self._runtime.run())
+        try:
+            return await self._task
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def observe(self, watcher: Callable[[Envelope], None]) -> None:
+        """Call `watcher` with every event of this run as it is committed, on the event loop."""
+
+        def pass_on(envelopes: list[Envelope]) -> None:
+            for envelope in envelopes:
+                if envelope.branch == self.branch:
+                    watcher(envelope)
+
+        self.log.subscribe(pass_on)
+
+    def pause(self, reason: str, *, now: bool = False) -> None:
+        """Leave in order: no new work, answers under way are waited for (not with `now`), trainings
+        checkpoint.
+        """
+        if self._runtime is not None:
+            self._runtime.pause(reason, finish=() if now else FINISH_ON_STOP)
+
+    def _time_cap(self, settings: CampaignSettings) -> asyncio.TimerHandle | None:
+        if not settings.budget.hours:
+            return None
+        left = settings.budget.hours * 3600 - seconds_run(self.history)
+        runtime = self._runtime
+        assert runtime is not None
+        reason = f"budget: the cap of {settings.budget.hours:g} hours of running is reached"
+        return asyncio.get_running_loop().call_later(
+            max(left, 0.0), lambda: runtime.pause(reason, finish=(*FINISH_ON_STOP, "training"))
+        )
+
+
+def settings_changed(views: Views, sets: Sequence[str], log: Log) -> SettingsChanged:
+    """The event that puts `key=value` changes on top of a run's settings. Raises `SettingsError`."""
+    old = validated(views.status.settings(), where="the log's settings")
+    new = resolve_backend(changed(old, sets))
+    fixed = [key for key in differences(old, new) if key.startswith(FIXED)]
+    if fixed:
+        raise SettingsError(
+            f"{fixed[0]} is fixed once a campaign has started, because its results would not compare; start a new run"
+        )
+    return SettingsChanged(
+        changes=differences(old, new),
+        settings=new.model_dump(mode="json"),
+        ground=ground_of(new, {**views.status.ground().libraries, **library_positions(new, log)}),
+        designer=designer_of(new),
+    )
+
+
+FIXED = (
+    "search.base",
+    "training.dataset",
+    "training.skeleton",
+    "llm.embedder",
+    "llm.embedding_",
+    "synchronous",
+)
+"""Settings that a run keeps: its base design, its data, its skeleton, its embeddings, its log."""
+
+
+def free_name(log: Log, stem: str) -> str:
+    """`stem-N` with the lowest N from 1 that no branch has."""
+    taken = {branch.name for branch in log.branches()}
+    number = 1
+    while f"{stem}-{number}" in taken:
+        number += 1
+    return f"{stem}-{number}"
+
+
+def require_free(log: Log, name: str) -> None:
+    """Raise `WorkspaceError` where a branch has that name."""
+    if any(branch.name == name for branch in log.branches()):
+        held = ", ".join(b.name for b in campaigns(log))
+        raise WorkspaceError(
+            f"this log holds a run named {name!r} already; choose another name (it holds {held})"
+        )
+
+
+def recorded_answers(log: Log, branch: str, history: History) -> dict[str, Recorded]:
+    """At a fork with `--reuse`: answers of the parent's later history, by the request's input digest."""
+    answers: dict[str, Recorded] = {}
+    for forked in (e.event for e in history.events if e.type == Forked.__name__):
+        assert isinstance(forked, Forked)
+        if not forked.reuse:
+            continue
+        asked: dict[int, Any] = {}
+        types = (ChatRequested.__name__, ChatCompleted.__name__)
+        for envelope in log.read(forked.parent, after=forked.at, types=types):
+            if envelope.type == ChatRequested.__name__:
+                asked[envelope.position] = envelope.input_digest
+            elif envelope.causation in asked and isinstance(envelope.event, ChatCompleted):
+                source = f"{forked.parent}:{envelope.position}"
+                answers.setdefault(asked[envelope.causation], Recorded(source, envelope.event))
+    return answers
+
+
+def seconds_run(history: History) -> float:
+    """How long the processes of this run have worked on it so far, in seconds."""
+    total, began, last = 0.0, None, 0.0
+    for envelope in history.events:
+        if envelope.type in SESSION_STARTS:
+            total += (last - began) if began is not None else 0.0
+            began = envelope.time
+        last = envelope.time
+    return total + ((last - began) if began is not None else 0.0)

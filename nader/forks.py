@@ -1,0 +1,100 @@
+"""Forks a run at any event: a new branch that shares the history so far and goes its own way."""
+
+import asyncio
+from collections.abc import Sequence
+
+from actors.history import History
+from actors.keys import effect_key
+from actors.runtime import external
+from events import Envelope, Event, Pending, encode
+from events.campaign import Forked
+from events.llm import ChatCancelled, ChatRequested, EmbeddingCancelled, EmbeddingRequested
+from events.training import TrainingCancelled, TrainingRequested
+from nader.campaign import free_name, require_free, settings_changed
+from nader.errors import WorkspaceError
+from nader.workspace import Workspace, find_run, fold
+from store import Log
+from store.faults import fault
+
+ANSWERED_BY = {
+    ChatRequested.__name__: "gateway",
+    EmbeddingRequested.__name__: "embedder",
+    TrainingRequested.__name__: "training",
+}
+"""Effector that answers each kind of request: in its name an open one is cancelled at a fork."""
+
+
+async def fork(
+    workspace: Workspace,
+    run: str | None,
+    at: int,
+    *,
+    name: str | None = None,
+    sets: Sequence[str] = (),
+    cancel: bool = False,
+    reuse: bool = False,
+) -> str:
+    """Make a branch of `run` at position `at` and return its name; the parent is not touched.
+
+    `sets` change settings from the fork on; `cancel` ends requests open there instead of issuing them again;
+    `reuse` takes recorded answers to byte-identical requests from the parent's later history. Raises
+    `NaderError`, `StoreError`.
+    """
+    with workspace.reader() as reader:
+        parent = find_run(reader, run).name
+        head = reader.head(parent).position
+    if not 1 <= at <= head:
+        raise WorkspaceError(f"{parent} has events 1 to {head}; it cannot be forked at {at}")
+    log = await Log.open(workspace.log)
+    try:
+        branch = name or free_name(log, f"{parent}-fork")
+        require_free(log, branch)
+        events = [
+            external(
+                Forked(parent=parent, at=at, open_requests="cancel" if cancel else "reissue", reuse=reuse)
+            )
+        ]
+        if sets or cancel:
+            views, history = await asyncio.to_thread(fold, log, parent, at)
+            if sets:
+                events.append(external(settings_changed(views, sets, log)))
+            if cancel:
+                events.extend(_cancelled(history))
+        await log.create_branch(branch, run=parent, parent=parent, position=at)
+        fault("during-fork")
+        await log.append(branch, events)
+        return branch
+    finally:
+        await log.close()
+
+
+def _cancelled(history: History) -> list[Pending]:
+    """A terminal event for every request that is open at the fork."""
+    pendings = []
+    for request in history.open_requests():
+        effector = ANSWERED_BY.get(request.type)
+        if effector is not None:
+            type_name, version, payload = encode(_cancellation(request))
+            pendings.append(
+                Pending(
+                    effector,
+                    type_name,
+                    version,
+                    payload,
+                    request.position,
+                    request.correlation,
+                    effect_key=effect_key("terminal", effector, request, ""),
+                    input_digest=request.input_digest,
+                )
+            )
+    return pendings
+
+
+def _cancellation(request: Envelope) -> Event:
+    reason = "cancelled at the fork"
+    asked = request.event
+    if isinstance(asked, TrainingRequested):
+        return TrainingCancelled(job=asked.job, reason=reason)
+    if isinstance(asked, EmbeddingRequested):
+        return EmbeddingCancelled(reason=reason)
+    return ChatCancelled(reason=reason)

@@ -1,0 +1,150 @@
+"""Resolves what settings refer to outside the log, once, before anything is recorded: data set, recipe, base
+design.
+"""
+
+import os
+from pathlib import Path
+
+from store.projections.objective import ObjectiveError, parse_objective
+
+from events.campaign import Ground
+from nader.errors import SettingsError, WorkspaceError
+from nader.graph import BASE_DESIGNS, BlockError, Design, GraphError, base_design, nas_bench_201_design
+from nader.network import NetworkError, get_skeleton, search_width, verify_design
+from nader.settings import CampaignSettings, validated
+from nader.training import (
+    Recipe,
+    TrainingError,
+    data_status,
+    dataset_identity,
+    dataset_info,
+    get_recipe,
+    load_recipe,
+)
+from nader.workspace import LIBRARY, Workspace
+from store import Reader
+
+NAS_BENCH = "nas-bench-201:"
+
+
+def resolve_backend(settings: CampaignSettings) -> CampaignSettings:
+    """The settings with `llm.backend = "auto"` decided: a language model where a key or an endpoint is
+    set.
+    """
+    llm = settings.llm
+    if llm.backend != "auto":
+        return settings
+    reachable = bool(llm.base_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get(llm.api_key_env))
+    values = settings.model_dump(mode="json")
+    values["llm"]["backend"] = "openai" if reachable else "rule-based"
+    return validated(values)
+
+
+def designer_of(settings: CampaignSettings) -> str:
+    """Who designs, as every report names it."""
+    llm = settings.llm
+    if llm.backend != "openai":
+        return llm.backend
+    return ", ".join(dict.fromkeys([llm.model, *llm.models.values()]))
+
+
+def data_dir_of(settings: CampaignSettings) -> str | None:
+    """The folder that the settings name for data; None leaves it to the data set."""
+    return settings.training.data_dir or None
+
+
+def ground_of(settings: CampaignSettings, libraries: dict[str, int]) -> Ground:
+    """What the settings refer to. Raises `SettingsError` or `WorkspaceError` with one sentence."""
+    training = settings.training
+    try:
+        info = dataset_info(training.dataset, data_dir_of(settings))
+        recipe = _recipe(settings)
+        return Ground(
+            classes=info.classes,
+            image=(info.channels, info.height, info.width),
+            data=dataset_identity(training.dataset, data_dir_of(settings)),
+            recipe=recipe.model_dump(mode="json"),
+            libraries=libraries,
+        )
+    except TrainingError as error:
+        raise SettingsError(str(error)) from None
+
+
+def base_text(name: str) -> str:
+    """The text of the design that a campaign starts from. Raises `SettingsError` saying what is wrong with
+    it.
+    """
+    try:
+        if name in BASE_DESIGNS:
+            return base_design(name).to_text()
+        if name.startswith(NAS_BENCH):
+            return nas_bench_201_design(name.removeprefix(NAS_BENCH)).to_text()
+        path = Path(name)
+        if not path.is_file():
+            raise SettingsError(
+                f"search.base = {name!r} is neither a base block ({', '.join(BASE_DESIGNS)}), nor a file, "
+                f"nor {NAS_BENCH}ARCH"
+            )
+        return Design.from_text(path.read_text(encoding="utf-8")).to_text()
+    except (BlockError, GraphError) as error:
+        raise SettingsError(f"the base design {name} does not verify: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the base design {name} cannot be read: {error}") from None
+
+
+def library_positions(settings: CampaignSettings, log: Reader | None) -> dict[str, int]:
+    """Where each library that the settings name stands. Raises `WorkspaceError` for one that is not there."""
+    positions = {}
+    known = {b.name for b in log.branches()} if log is not None else set()
+    for library in settings.search.library:
+        name = library if library.startswith(LIBRARY) else LIBRARY + library
+        if name not in known:
+            held = (
+                ", ".join(sorted(n.removeprefix(LIBRARY) for n in known if n.startswith(LIBRARY))) or "none"
+            )
+            raise WorkspaceError(
+                f"there is no library {library!r} in this workspace (it holds: {held}); `nader read` makes one"
+            )
+        assert log is not None
+        positions[name] = log.head(name).position
+    return positions
+
+
+def preflight(settings: CampaignSettings, workspace: Workspace, text: str, ground: Ground) -> None:
+    """Everything that would end a campaign in its first minutes, said before it starts."""
+    workspace.create()
+    status = data_status(settings.training.dataset, data_dir_of(settings))
+    if not status.ready:
+        raise WorkspaceError(status.message)
+    try:
+        parse_objective(settings.search.objective)
+    except ObjectiveError as error:
+        raise SettingsError(f"search.objective: {error}") from None
+    try:
+        from actors.network import limits_of
+
+        skeleton = get_skeleton(settings.training.skeleton).for_image(*ground.image)
+        verdict = verify_design(Design.from_text(text), skeleton)
+        if not verdict.ok:
+            raise SettingsError(f"the base design {settings.search.base} does not verify: {verdict.report()}")
+        search_width(Design.from_text(text), skeleton, ground.classes, limits_of(settings))
+    except NetworkError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _recipe(settings: CampaignSettings) -> Recipe:
+    training = settings.training
+    recipe = (
+        load_recipe(Path(training.recipe))
+        if training.recipe.endswith(".toml")
+        else get_recipe(training.recipe)
+    )
+    if training.epochs is not None and training.epochs != recipe.epochs:
+        recipe = recipe.model_copy(
+            update={
+                "epochs": training.epochs,
+                "name": f"{recipe.name}-{training.epochs}-epochs",
+                "deviates_from": recipe.deviates_from or recipe.name,
+            }
+        )
+    return recipe

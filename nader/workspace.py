@@ -1,0 +1,97 @@
+"""A workspace: the folder that holds a log, its trainings and data; and the runs in its log."""
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.history import History
+from nader.errors import WorkspaceError
+from store import BranchInfo, Reader
+from store.projections import Views
+
+LOG_NAME = "nader.db"
+LIBRARY = "library:"
+"""Prefix of the branches that `nader read` writes."""
+DEFAULT = Path("nader-workspace")
+"""Where a campaign lives unless `--workspace` or $NADER_WORKSPACE says otherwise."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where everything of a set of campaigns lies."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path | None) -> "Workspace":
+        """The folder given, else $NADER_WORKSPACE, else `nader-workspace` here."""
+        return cls(path or Path(os.environ.get("NADER_WORKSPACE") or DEFAULT))
+
+    @property
+    def log(self) -> Path:
+        """The one file that all state is folded from."""
+        return self.path / LOG_NAME
+
+    @property
+    def trainings(self) -> Path:
+        """A folder a training, named by its job."""
+        return self.path / "trainings"
+
+    @property
+    def inbox(self) -> Path:
+        """Prompts for a person, at `llm.backend = "inbox"`."""
+        return self.path / "inbox"
+
+    def create(self) -> None:
+        """Make the folder. Raises `WorkspaceError` with the reason where that cannot be done."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".write-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise WorkspaceError(
+                f"the workspace {self.path} cannot be written: {error.strerror}; choose another with --workspace"
+            ) from None
+
+    def reader(self) -> Reader:
+        """The log, opened for reading. Raises `WorkspaceError` where there is none."""
+        if not self.log.exists():
+            raise WorkspaceError(
+                f"there is no campaign in {self.path} (no {LOG_NAME}); `nader run` starts one, "
+                "--workspace names another folder"
+            )
+        return Reader(self.log)
+
+
+def campaigns(log: Reader) -> list[BranchInfo]:
+    """The runs in a log, oldest first; libraries are not among them."""
+    return [b for b in log.branches() if not b.name.startswith(LIBRARY)]
+
+
+def find_run(log: Reader, name: str | None = None) -> BranchInfo:
+    """The run of that name, or the newest. Raises `WorkspaceError` that names the nearest one."""
+    runs = campaigns(log)
+    if not runs:
+        raise WorkspaceError("this log holds no campaign yet; `nader run` starts one")
+    if name is None:
+        return runs[-1]
+    for run in runs:
+        if run.name == name:
+            return run
+    names = [run.name for run in runs]
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it holds {', '.join(names[-8:])}"
+    raise WorkspaceError(f"this log holds no run {name!r}; {hint}")
+
+
+def fold(log: Reader, branch: str, upto: int | None = None) -> tuple[Views, History]:
+    """Projections and history of a branch as of a position, from nothing but its events."""
+    views = Views(log.blob, library=lambda name, at: log.read(name, upto=at))
+    history = History()
+    for envelope in log.read(branch, upto=upto):
+        views.apply(envelope)
+        history.add([envelope])
+    history.acks = {ack for ack, at in log.acks(branch).items() if upto is None or at <= upto}
+    return views, history

@@ -159,3 +159,9 @@ class Block:
         from nader.graph.printing import print_block
 
         return print_block(self)
+
+    def _repr_svg_(self) -> str:
+        """The picture that notebooks show."""
+        from nader.graph.draw import to_svg
+
+        return to_svg(self)

@@ -32,8 +32,8 @@ from nader.llm import (
     RuleBasedDesigner,
     Spent,
 )
-from nader.settings import CampaignSettings
-from nader.training import Backend, LocalBackend, Progress, suggest_slots
+from nader.settings import CampaignSettings, TrainingSettings
+from nader.training import Backend, LocalBackend, Progress, Slot, make_slots, suggest_slots
 from nader.workspace import Workspace
 from store import Reader as LogReader
 from store.projections import Views
@@ -99,18 +99,25 @@ def connection_of(settings: CampaignSettings) -> Connection:
 def training_backend(settings: CampaignSettings) -> Backend:
     """Where trainings run."""
     training = settings.training
-    slots = training.slots or suggest_slots(training.device)
+    slots = slots_of(training)
     if training.backend == "ray":
         from nader.training.ray_backend import RayBackend
 
-        return RayBackend(slots, address=training.address or None)
+        return RayBackend(len(slots), address=training.address or None)
     return LocalBackend(
         slots,
         memory_limit=int(training.memory_gb * 2**30),
         heartbeat_timeout=training.heartbeat_s,
         time_limit=training.time_limit_s or None,
-        tensorboard=training.tensorboard,
     )
+
+
+def slots_of(training: TrainingSettings) -> tuple[Slot, ...]:
+    """The slots that the settings ask for, else those that the machine suggests; spread over its GPUs."""
+    found = [slot.device for slot in suggest_slots()]
+    devices = found if training.device == "auto" else [training.device]
+    number = training.slots or (len(found) if training.device == "auto" else 1)
+    return make_slots([devices[index % len(devices)] for index in range(number)])
 
 
 def known_results(log: LogReader) -> dict[str, tuple[str, Result]]:

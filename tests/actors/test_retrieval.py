@@ -1,0 +1,60 @@
+"""Inspirations are retrieved near what helped, far from what hurt, and from where nobody has been."""
+
+import random
+
+import numpy as np
+
+from actors.retrieval import DRAWN, NEAR, UNEXPLORED, Past, retrieve
+
+
+def unit(*values):
+    vector = np.array(values, dtype=np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+HELPED, HURT, ELSEWHERE = unit(1, 0, 0), unit(0, 1, 0), unit(0, 0, 1)
+
+
+def knowledge():
+    rng = np.random.default_rng(0)
+    rows = []
+    for centre in (HELPED, HURT, ELSEWHERE):
+        for _ in range(20):
+            rows.append(unit(*(centre + 0.15 * rng.standard_normal(3))))
+    return np.stack(rows).astype(np.float32)
+
+
+def levels(picked):
+    return {level: [p.index for p in picked if p.level == level] for level in (NEAR, UNEXPLORED, DRAWN)}
+
+
+def test_two_fifths_are_near_a_success_and_three_tenths_unexplored():
+    picked = levels(
+        retrieve(knowledge(), range(60), [Past(HELPED, 1.5), Past(HURT, -2.0)], 10, random.Random(0))
+    )
+    assert len(picked[NEAR]) == 4 and all(index < 20 for index in picked[NEAR])
+    assert len(picked[UNEXPLORED]) == 3 and all(index >= 40 for index in picked[UNEXPLORED])
+    assert len(picked[DRAWN]) == 3
+
+
+def test_nothing_is_drawn_from_beside_a_failure():
+    for seed in range(30):
+        picked = retrieve(knowledge(), range(60), [Past(HURT, -2.0)], 10, random.Random(seed))
+        assert not [p.index for p in picked if 20 <= p.index < 40]
+
+
+def test_only_available_ones_are_retrieved_and_none_twice():
+    available = list(range(0, 60, 3))
+    picked = [p.index for p in retrieve(knowledge(), available, [Past(HELPED, 1.0)], 10, random.Random(3))]
+    assert len(set(picked)) == 10 and set(picked) <= set(available)
+
+
+def test_with_no_past_they_are_drawn_at_random_and_by_seed():
+    first = retrieve(knowledge(), range(60), [], 10, random.Random(5))
+    assert first == retrieve(knowledge(), range(60), [], 10, random.Random(5))
+    assert first != retrieve(knowledge(), range(60), [], 10, random.Random(6))
+
+
+def test_when_little_is_left_all_of_it_is_taken():
+    picked = retrieve(knowledge(), [4, 9], [Past(HURT, -1.0)], 10, random.Random(0))
+    assert sorted(p.index for p in picked) == [4, 9]

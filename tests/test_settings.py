@@ -1,0 +1,84 @@
+"""Settings: presets, files, `key=value`; and one clear sentence for each mistake."""
+
+import pytest
+
+from nader.settings import PRESETS, SettingsError, changed, describe, differences, load_settings
+
+
+def test_every_preset_is_valid_and_the_default_is_digits():
+    for name in PRESETS:
+        load_settings(preset=name)
+    assert load_settings() == load_settings(preset="digits")
+
+
+def test_a_file_goes_over_its_preset_and_key_value_pairs_over_both(tmp_path):
+    file = tmp_path / "campaign.toml"
+    file.write_text('preset = "paper-nas-bench-201"\nseed = 5\n[search]\nwidth = 3\n')
+    settings = load_settings(
+        file, sets=["search.candidates=7", "training.seeds=[777, 888]", "llm.model=qwen"]
+    )
+    assert (settings.seed, settings.search.width, settings.search.candidates) == (5, 3, 7)
+    assert settings.training.dataset == "cifar100" and settings.training.seeds == (777, 888)
+    assert settings.llm.model == "qwen"
+
+
+@pytest.mark.parametrize(
+    ("sets", "sentence"),
+    [
+        (["search.widht=3"], "there is no setting 'search.widht'; did you mean 'search.width'?"),
+        (["widht=3"], "there is no setting 'widht'; did you mean 'search.width'?"),
+        (["search.width=x"], "search.width = 'x' is not right: input should be a valid integer"),
+        (["search.width=0"], "search.width = 0 is not right: input should be greater than or equal to 1"),
+        (["search.strategy=best"], "search.strategy = 'best' is not right"),
+        (["search.width"], "--set takes key=value"),
+        (["seed.x=1"], "seed = {'x': 1} is not right"),
+    ],
+)
+def test_a_mistake_is_named_with_what_would_be_right(sets, sentence):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(sets=sets)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_key_in_a_file_is_named_with_the_file(tmp_path):
+    file = tmp_path / "campaign.toml"
+    file.write_text("[training]\nrecepie = 'digits'\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file)
+    assert (
+        str(caught.value)
+        == f"{file}: there is no setting 'training.recepie'; did you mean 'training.recipe'?"
+    )
+
+
+def test_a_file_that_is_no_toml_or_not_there_is_one_sentence(tmp_path):
+    bad = tmp_path / "bad.toml"
+    bad.write_text("seed = = 3")
+    with pytest.raises(SettingsError, match="is not a TOML file"):
+        load_settings(bad)
+    with pytest.raises(SettingsError, match="there is no settings file"):
+        load_settings(tmp_path / "none.toml")
+    with pytest.raises(SettingsError, match="did you mean 'digits'"):
+        load_settings(preset="digit")
+
+
+def test_changes_are_told_by_dotted_key():
+    old = load_settings()
+    new = changed(old, ["budget.money=2.5", "search.width=9"])
+    assert differences(old, new) == {"budget.money": 2.5, "search.width": 9}
+
+
+def test_every_setting_says_what_it_is():
+    rows = list(describe())
+    assert len(rows) > 50
+    assert not [key for key, _, _, text in rows if not text]
+
+
+def test_the_paper_preset_has_the_papers_numbers():
+    settings = load_settings(preset="paper-nas-bench-201")
+    assert settings.search.width == 5 and settings.search.retrieved == 10 and settings.search.lookahead == 0
+    assert settings.modifier.experiences == 5
+    assert (settings.modifier.rounds, settings.modifier.tries) == (5, 5)
+    assert settings.training.max_params == 1.5e6 and settings.training.max_macs == 0.2e9
+    assert settings.training.hopeless is False

@@ -22,6 +22,7 @@ from nader.graph.nasbench import ArchitectureError, from_nas_bench_201, nas_benc
 from nader.graph.operators import OPERATORS
 from nader.graph.parse import parse, parse_all
 from nader.graph.printing import print_block
+from nader.graph.reference import language_reference
 from nader.graph.sites import Role, Site, Sites, probe_sites
 from nader.graph.verify import ResolvedNode, Verdict, check, resolve, verify
 
@@ -61,6 +62,7 @@ __all__ = [
     "edits_named_in",
     "expression",
     "from_nas_bench_201",
+    "language_reference",
     "make_node",
     "matching_downsample",
     "matching_stem",

@@ -122,7 +122,7 @@ class _Graph:
         self.labels: list[str] = []
         for node in block.nodes:
             inputs = block.inputs_of(node.index)
-            rank = known.get(inputs[0]) if inputs else None
+            rank = max((known[source] for source in inputs if source in known), default=None)
             self.labels.append(node_label(node, rank, same_channels))
         self.into: _Edges = [[] for _ in block.nodes]
         self.out: _Edges = [[] for _ in block.nodes]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
@@ -55,13 +55,13 @@ def json_schema(template: str) -> dict[str, Any] | None:
     return _strict({"title": template, **{k: v for k, v in schema.items() if k != "title"}})
 
 
-def repair_messages(
-    messages: Sequence[Message], answer: str, error: AnswerError, *, keep: int = 6000
-) -> list[Message]:
-    """The conversation one turn on: the malformed answer (its last `keep` characters) and what is amiss."""
+def repair_messages(answer: str, error: AnswerError, *, keep: int = 6000) -> tuple[Message, Message]:
+    """What to add to the conversation: the answer (its last `keep` characters), and what is amiss with it."""
     shown = answer if len(answer) <= keep else "…" + answer[-keep:]
-    said = Message(role="assistant", content=shown if shown.strip() else "(empty)")
-    return [*messages, said, Message(role="user", content=f"{error} Answer the same task again.")]
+    return (
+        Message(role="assistant", content=shown if shown.strip() else "(empty)"),
+        Message(role="user", content=f"{error} Answer the same task again."),
+    )
 
 
 def _known(ranking: Ranking, ids: Collection[str]) -> Ranking:

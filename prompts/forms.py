@@ -189,7 +189,7 @@ ANSWERS: dict[str, Form] = {
     ),
     "inspirations": Form(
         Inspirations,
-        "Put each inspiration into its own <inspiration>…</inspiration>; or write <inspiration>none</inspiration>.",
+        "Put each inspiration into its own <inspiration>…</inspiration>; write none in it if there is none.",
         _inspirations,
         structured=True,
     ),

@@ -23,7 +23,7 @@ class _Sent:
 class Limiter:
     """Holds in every window of 60 seconds, not on average; callers are served in the order they came.
 
-    A request counts with the most tokens it can take until the server has said how many it took. None: no limit.
+    A request counts with the most tokens it can take until the server has said how many it took.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Limiter:
     def _wait(self, tokens: int) -> float:
         """Seconds until there is room, or until it is worth looking again; 0 when there is room."""
         now = self._clock.now()
-        while self._sent and now - self._sent[0].at >= MINUTE:
+        while self._sent and self._sent[0].at + MINUTE <= now:
             self._sent.popleft()
         if now < self._not_before:
             return self._not_before - now

@@ -28,8 +28,8 @@ class OpenAIChat:
     """A back end for Chat Completions (`api="chat"`) or Responses (`api="responses"`).
 
     `structured` sends the answer's JSON schema, where the prompt has one: `on` always, `auto` until the
-    server rejects it, `off` never. Parameters that a server rejects (seed, temperature, max_tokens) are left out or
-    renamed from then on, and the reply's `adjustments` say so.
+    server rejects it, `off` never. Parameters that a server rejects (seed, temperature, max_tokens) are left
+    out or renamed from then on, and the reply's `adjustments` say so.
     """
 
     name = "openai"

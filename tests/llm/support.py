@@ -1,4 +1,4 @@
-"""What the tests of this package share: requests, a clock that does not wait, and a back end on a scripted server."""
+"""What these tests share: requests, a clock that does not wait, back ends on a scripted server or on none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nader.llm import ChatReply, ChatRequest, Clock, Connection, LLMError, OpenA
 from nader.llm.types import BackendKind
 from tests.servers.openai_server import ScriptedServer
 
-CELL = "##Plain##\n0:input\n1:output\n2:Conv2d(out_channels=C,kernel_size=3)\n3:BN\n4:ReLU\n0->2\n2->3\n3->4\n4->1"
+CELL = "##Plain##\n0:input\n1:output\n2:Conv2d(C,3)\n3:BN\n4:ReLU\n0->2\n2->3\n3->4\n4->1"
 LANGUAGE = "A block is a name, numbered nodes and edges."
 GENEROUS = 60.0
 """Seconds: a deadline that a loaded machine keeps."""

@@ -68,7 +68,7 @@ class Fault(BaseModel):
     """How long a silent or dripping answer goes on."""
 
     def befalls(self, number: int, digest: str, tries: int, task: str) -> bool:
-        """Whether the request meets this fault; `tries` counts how often the prompt came, this one included."""
+        """Whether the request meets this fault; `tries` counts how often the prompt came, this included."""
         if self.tasks and task not in self.tasks:
             return False
         if number in self.at or (self.every is not None and number % self.every == 0):

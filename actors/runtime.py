@@ -66,6 +66,7 @@ class Runtime:
         views: Views,
         actors: Sequence[Actor],
         *,
+        over: Callable[[], str | None] | None = None,
         backoff: Callable[[int], float] = lambda attempt: 0.5 * 2 ** (attempt - 1),
     ) -> None:
         self.store = store
@@ -73,6 +74,8 @@ class Runtime:
         self.history = history
         self.views = views
         self._backoff = backoff
+        self._over = over or self._finished
+        """Why everything is done, or None while it is not."""
         self._mailboxes = [_Mailbox(self, actor) for actor in actors]
         self._waiters: dict[int, list[asyncio.Future[Envelope]]] = {}
         self._tick = asyncio.Event()
@@ -125,9 +128,7 @@ class Runtime:
         if self._stop is not None:
             await self.append([external(CampaignPaused(reason=self._stop.reason))], {}, ())
             return Ending("paused", self._stop.reason)
-        finished = self.views.status.finished()
-        assert finished is not None
-        return Ending("finished", finished.reason)
+        return Ending("finished", self._over() or "")
 
     def pause(self, reason: str, *, finish: Sequence[str] = ()) -> None:
         """Take no more work; wait for the running requests of the effectors named, cancel the rest, and
@@ -142,6 +143,10 @@ class Runtime:
         """Whether `pause` has been called."""
         return self._stop is not None
 
+    def _finished(self) -> str | None:
+        finished = self.views.status.finished()
+        return None if finished is None else finished.reason
+
     async def _watch(self) -> None:
         """End the mailboxes when the campaign is over, and say so if it stands still without being over."""
         while True:
@@ -152,7 +157,7 @@ class Runtime:
                 if all(not mailbox.running for mailbox in self._mailboxes):
                     break
             elif all(mailbox.idle for mailbox in self._mailboxes):
-                if self.views.status.finished() is not None:
+                if self._over() is not None:
                     break
                 waiting = [f"{e.position} {e.type}" for e in self.history.open_requests()]
                 raise RuntimeFault(

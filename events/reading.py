@@ -1,6 +1,6 @@
 """What the Reader found: papers, what it judged of them, and the inspirations it drew."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from events.registry import Event
 
@@ -10,7 +10,9 @@ class ReadingStarted(Event):
 
     library: str
     source: str
-    model: str
+    settings: dict[str, Any]
+    """The settings that the reading runs under: model, limits, embedder."""
+    designer: str
     maximum: int
 
 
@@ -25,6 +27,8 @@ class PaperFound(Event):
     """arXiv id, venue or file name."""
     abstract: str
     """Blob digest."""
+    record: str
+    """Blob digest: the source's own record as JSON, which says where the text is."""
     has_text: bool
     terminal: ClassVar[tuple[str, ...]] = ("PaperFinished",)
 
@@ -65,6 +69,18 @@ class PaperJudged(Event):
     paper: str
     relevant: bool
     reason: str
+
+
+class InspirationsExtracted(Event):
+    """What a model drew from a paper, before it is compared with what the library holds."""
+
+    paper: str
+    texts: tuple[str, ...]
+    section: str
+    page: int | None
+    outcome: str
+    """`read`, `not relevant`, or why nothing was drawn."""
+    terminal: ClassVar[tuple[str, ...]] = ("PaperFinished",)
 
 
 class PaperFinished(Event):

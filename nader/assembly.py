@@ -68,8 +68,7 @@ def assemble(
     on_progress: Callable[[str, Progress], None] = lambda job, progress: None,
 ) -> Assembly:
     """Everything that a running campaign needs."""
-    limits = _limits(settings, views)
-    gateway = Gateway(_chat_backends(settings, workspace), recorded=recorded, **limits)
+    gateway, embedding = gateway_of(settings, workspace, views, recorded=recorded)
     training = Training(
         training_backend(settings),
         workspace.trainings,
@@ -79,8 +78,27 @@ def assemble(
         hopeless=settings.training.hopeless,
         on_progress=on_progress,
     )
-    embedding = Embedding(embedder_of(settings), **limits)
     return Assembly([*agents(settings), gateway, embedding, training], gateway, training)
+
+
+def gateway_of(
+    settings: CampaignSettings,
+    workspace: Workspace,
+    views: Views,
+    *,
+    recorded: Mapping[str, Recorded] | None = None,
+) -> tuple[Gateway, Embedding]:
+    """The effectors that reach language models; they share their limits, and what earlier processes spent
+    counts.
+    """
+    llm = settings.llm
+    limiter = Limiter(llm.concurrency, llm.requests_per_minute or None, llm.tokens_per_minute or None)
+    policy = RetryPolicy(attempts=llm.retries + 1, deadline_s=llm.deadline_s, first_wait_s=llm.backoff_s)
+    budget = _budget(settings, views)
+    gateway = Gateway(
+        _chat_backends(settings, workspace), limiter=limiter, budget=budget, policy=policy, recorded=recorded
+    )
+    return gateway, Embedding(embedder_of(settings), limiter=limiter, budget=budget, policy=policy)
 
 
 def embedder_of(settings: CampaignSettings) -> Embedder:
@@ -132,29 +150,23 @@ def known_results(log: LogReader) -> dict[str, tuple[str, Result]]:
     return known
 
 
-def _limits(settings: CampaignSettings, views: Views) -> "dict[str, object]":
-    """Limits that the gateway and the embedder share; what earlier processes spent counts."""
-    llm, budget = settings.llm, settings.budget
+def _budget(settings: CampaignSettings, views: Views) -> Budget:
+    budget = settings.budget
     total = views.ledger.totals()
     roles = set(budget.money_per_agent) | set(budget.tokens_per_agent)
-    return {
-        "limiter": Limiter(llm.concurrency, llm.requests_per_minute or None, llm.tokens_per_minute or None),
-        "budget": Budget(
-            Caps(money=budget.money or None, tokens=budget.tokens or None),
-            {
-                role: Caps(money=budget.money_per_agent.get(role), tokens=budget.tokens_per_agent.get(role))
-                for role in sorted(roles)
-            },
-            spent=Spent(total.cost, total.input_tokens + total.output_tokens, 0.0),
-            spent_by_role={
-                agent: Spent(row.cost, row.input_tokens + row.output_tokens, 0.0)
-                for agent, row in views.ledger.by_agent().items()
-            },
-        ),
-        "policy": RetryPolicy(
-            attempts=llm.retries + 1, deadline_s=llm.deadline_s, first_wait_s=llm.backoff_s
-        ),
+    caps = {
+        str(role): Caps(money=budget.money_per_agent.get(role), tokens=budget.tokens_per_agent.get(role))
+        for role in sorted(roles)
     }
+    return Budget(
+        Caps(money=budget.money or None, tokens=budget.tokens or None),
+        caps,
+        spent=Spent(total.cost, total.input_tokens + total.output_tokens, 0.0),
+        spent_by_role={
+            agent: Spent(row.cost, row.input_tokens + row.output_tokens, 0.0)
+            for agent, row in views.ledger.by_agent().items()
+        },
+    )
 
 
 def _chat_backends(settings: CampaignSettings, workspace: Workspace) -> dict[str, ChatBackend]:

@@ -5,8 +5,6 @@ design.
 import os
 from pathlib import Path
 
-from store.projections.objective import ObjectiveError, parse_objective
-
 from events.campaign import Ground
 from nader.errors import SettingsError, WorkspaceError
 from nader.graph import BASE_DESIGNS, BlockError, Design, GraphError, base_design, nas_bench_201_design
@@ -23,6 +21,7 @@ from nader.training import (
 )
 from nader.workspace import LIBRARY, Workspace
 from store import Reader
+from store.projections.objective import ObjectiveError, parse_objective
 
 NAS_BENCH = "nas-bench-201:"
 

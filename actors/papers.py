@@ -1,0 +1,116 @@
+"""Reads papers into a library (paper Algorithm 1): relevant or not, the method section, the inspirations in
+it.
+"""
+
+import asyncio
+from pathlib import Path
+
+from actors.actor import Agent, Effector, handles
+from actors.asking import NoAnswer, ask_model, settings_at
+from actors.context import AgentContext, EffectorContext
+from events import Envelope, Event
+from events.reading import (
+    InspirationsExtracted,
+    PaperFound,
+    PaperJudged,
+    PaperTextFailed,
+    PaperTextRead,
+    PaperTextRequested,
+)
+from nader.literature import Fetcher, PaperRecord, TextFailure, method_section, read_paper
+
+SECTION_TOKENS = 6000
+"""Longest method section that is shown to a model."""
+MOST_INSPIRATIONS = 5
+"""Inspirations asked for from one paper."""
+
+
+class PaperReader(Agent):
+    """Judges papers by their abstracts and draws inspirations from the relevant ones, several at once."""
+
+    name = "reader"
+    concurrency = 8
+
+    @handles(PaperFound)
+    async def on_paper(self, ctx: AgentContext, found: PaperFound) -> None:
+        """One paper, from its abstract to its inspirations. A paper's text is quoted data and nothing
+        else.
+        """
+        settings = settings_at(ctx)
+        abstract = ctx.text(found.abstract)
+        try:
+            variables = {"title": found.title, "abstract": abstract}
+            relevance = await ask_model(ctx, settings, "judge_relevance", variables, name="relevance")
+            judged = PaperJudged(paper=found.paper, relevant=relevance.relevant, reason=relevance.reason)
+            await ctx.emit(judged)
+            if not relevance.relevant:
+                return await self._extracted(ctx, found, (), "not relevant")
+            text, section, page = abstract, "abstract", None
+            if found.has_text:
+                terminal = (await ctx.ask(PaperTextRequested(paper=found.paper), name="text")).event
+                if isinstance(terminal, PaperTextRead):
+                    text, section, page = ctx.text(terminal.text), terminal.section, terminal.first_page
+                elif not abstract:
+                    assert isinstance(terminal, PaperTextFailed)
+                    return await self._extracted(ctx, found, (), terminal.kind)
+            asked = {"title": found.title, "section": text, "maximum": MOST_INSPIRATIONS}
+            answer = await ask_model(ctx, settings, "extract_inspirations", asked, name="inspirations")
+        except NoAnswer as failure:
+            return await self._extracted(ctx, found, (), f"no answer ({failure.kind})")
+        await self._extracted(ctx, found, answer.inspirations[:MOST_INSPIRATIONS], "read", section, page)
+
+    def give_up(self, cause: Event, error: str) -> list[Event]:
+        """A paper that could not be handled."""
+        assert isinstance(cause, PaperFound)
+        return [InspirationsExtracted(paper=cause.paper, texts=(), section="", page=None, outcome=error)]
+
+    async def _extracted(
+        self,
+        ctx: AgentContext,
+        found: PaperFound,
+        texts: tuple[str, ...],
+        outcome: str,
+        section: str = "",
+        page: int | None = None,
+    ) -> None:
+        await ctx.emit(
+            InspirationsExtracted(paper=found.paper, texts=texts, section=section, page=page, outcome=outcome)
+        )
+
+
+class PaperTexts(Effector):
+    """Fetches papers and finds their method sections; PDFs are taken apart in processes of their own."""
+
+    name = "paper-source"
+    concurrency = 1  # a fetcher keeps its distance to a server, and is for one at a time
+
+    def __init__(self, fetcher: Fetcher, cache: Path) -> None:
+        self._fetcher = fetcher
+        self._cache = cache
+
+    @handles(PaperTextRequested)
+    async def perform(self, ctx: EffectorContext, request: Envelope) -> Event:
+        """The method section, or why there is none."""
+        asked = request.event
+        assert isinstance(asked, PaperTextRequested) and request.causation is not None
+        cause = ctx.history.at(request.causation)
+        assert cause is not None and isinstance(cause.event, PaperFound)
+        record = PaperRecord.model_validate_json(ctx.text(cause.event.record))
+        text = await asyncio.to_thread(read_paper, record, self._fetcher, self._cache)
+        if isinstance(text, TextFailure):
+            return PaperTextFailed(paper=asked.paper, kind=str(text.kind), message=text.message)
+        section = method_section(text, SECTION_TOKENS)
+        return PaperTextRead(
+            paper=asked.paper,
+            section=section.heading,
+            first_page=section.first_page,
+            last_page=section.last_page,
+            pages=text.total_pages,
+            text=ctx.put(section.text),
+            note=" ".join(note for note in (text.note, section.note) if note),
+        )
+
+    def failure(self, request: Event, error: str) -> Event:
+        """A text that the program itself failed to read."""
+        assert isinstance(request, PaperTextRequested)
+        return PaperTextFailed(paper=request.paper, kind="internal", message=error)

@@ -21,7 +21,8 @@ _BLOCK = 512
 _FILLERS = frozenset(
     """a an the of to in for and or with by on at from into as that which is are be can this it its their each
     use uses used using utilize utilizes utilizing utilization employ employs employing employment
-    adopt adopting apply applying application incorporate incorporates incorporating integrate integrating integration
+    adopt adopting apply applying application incorporate incorporates incorporating
+    integrate integrating integration
     introduce introducing implement implementing""".split()  # noqa: SIM905
 )
 # Texts that differ in one of these say different things, however many words they share.

@@ -69,14 +69,16 @@ def pdf_text(path: Path, limits: PdfLimits | None = None) -> PaperText | TextFai
         if not ended:
             return _failure(FailureKind.TIMED_OUT, f"no page of it could be read in {limits.seconds:g} s")
         return _failure(FailureKind.BROKEN, "the reader gave up on it (out of memory or time, or a crash)")
+    errors = [message["error"] for message in messages if "error" in message]
+    if len(errors) == len(pages):
+        return _failure(FailureKind.BROKEN, f"none of its {total} pages is readable ({one_line(errors[0])})")
     if sum(c.isalpha() for text in pages.values() for c in text) < _LETTERS_A_PAGE * len(pages):
         return _failure(FailureKind.SCANNED, f"its {total} pages are images, with (almost) no text")
     title = next((message["title"] for message in messages if message.get("title")), None)
-    unreadable = sum("error" in message for message in messages)
     return PaperText(
         pages=tuple(pages[number] for number in sorted(pages)),
         total_pages=total,
-        note=_note(len(pages), total, unreadable, ended, limits),
+        note=_note(list(pages.values()), total, ended, limits),
         title=one_line(title) or None if title else None,
     )
 
@@ -140,8 +142,9 @@ def _messages(output: bytes) -> Iterator[dict[str, Any]]:
             return
 
 
-def _note(read: int, total: int, unreadable: int, ended: bool, limits: PdfLimits) -> str:
+def _note(pages: list[str], total: int, ended: bool, limits: PdfLimits) -> str:
     notes = []
+    read, without = len(pages), sum(not page.strip() for page in pages)
     if read < total:
         if not ended:
             why = f" within {limits.seconds:g} s"
@@ -150,6 +153,6 @@ def _note(read: int, total: int, unreadable: int, ended: bool, limits: PdfLimits
         else:
             why = f", {limits.characters:,} characters, the limit"
         notes.append(f"read the first {read} of {total} pages{why}")
-    if unreadable:
-        notes.append(f"{unreadable} pages could not be read")
+    if without:
+        notes.append(f"{without} {'page' if without == 1 else 'pages'} gave no text")
     return "; ".join(notes)

@@ -129,10 +129,10 @@ def abstract_of(paper: PaperText, limit: int = 3000) -> str:
     """The abstract, or the first lines where none is marked; at most `limit` characters."""
     lines = _lines(paper)
     headings = _headings(lines)
-    for heading, following in zip(headings, [*headings[1:], None], strict=True):
+    for place, heading in enumerate(headings):
         if heading.kind is _Part.ABSTRACT:
-            end = following.line if following else min(len(lines), heading.body + 40)
-            if text := _join([line.text for line in lines[heading.body : end]]):
+            following = headings[place + 1].line if place + 1 < len(headings) else heading.body + 40
+            if text := _join([line.text for line in lines[heading.body : following]]):
                 return text[:limit]
     for index, line in enumerate(lines):
         if match := re.match(r"abstract\s*[-—–:.]\s*(\S.*)", line.text, re.IGNORECASE):
@@ -160,7 +160,7 @@ def _lines(paper: PaperText) -> list[_Line]:
     pages = [[line.strip() for line in text.splitlines()] for text in paper.pages]
     edges: Counter[str] = Counter()
     for page in pages:
-        edges.update({_edge_key(line) for line in _edges(page)})
+        edges.update({_edge_key(line) for line in _edges(page) if len(line) <= 100})
     repeated = {key for key, count in edges.items() if count >= 3 and count * 2 > len(pages)}
     lines = []
     for number, page in enumerate(pages, start=1):

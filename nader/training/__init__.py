@@ -22,6 +22,7 @@ from nader.training.errors import (
     StoppedError,
     TrainingError,
 )
+from nader.training.hopeless import HopelessRule
 from nader.training.job import (
     OUTCOME,
     Backend,
@@ -35,7 +36,9 @@ from nader.training.job import (
     Trained,
     TrainingJob,
 )
+from nader.training.local import LocalBackend
 from nader.training.recipes import RECIPES, Recipe, get_recipe, load_recipe
+from nader.training.slots import Slot, make_slots, suggest_slots
 
 __all__ = [
     "DATASETS",
@@ -53,11 +56,14 @@ __all__ = [
     "Evidence",
     "Failed",
     "FailureKind",
+    "HopelessRule",
+    "LocalBackend",
     "NotFiniteError",
     "Outcome",
     "Progress",
     "Recipe",
     "RecipeError",
+    "Slot",
     "StoppedError",
     "Trained",
     "TrainingError",
@@ -71,4 +77,6 @@ __all__ = [
     "get_recipe",
     "load_dataset",
     "load_recipe",
+    "make_slots",
+    "suggest_slots",
 ]

@@ -11,8 +11,8 @@ from nader.training.errors import TrainingError
 from nader.training.hopeless import HopelessRule
 from nader.training.job import Curve, Failed, FailureKind, Progress, Trained, TrainingJob
 from nader.training.process import WorkerProcess
+from nader.training.results import failed, read_result
 from nader.training.slots import Slot, make_slots, memory_bytes, suggest_slots
-from nader.training.worker import read_result
 
 
 class LocalBackend:
@@ -68,7 +68,10 @@ class LocalBackend:
         baseline: Curve | None = None,
     ) -> Trained | Failed:
         """See `Backend.train`. A cancelled call kills its worker; the last checkpoint stays in the folder."""
-        done = read_result(folder, job.digest)
+        try:
+            done = read_result(folder, job.digest)
+        except (TrainingError, ValueError) as error:  # the data is not there, or the text is no design
+            return failed(error)
         if done is not None:
             return done
         index = await self._free.get()

@@ -61,6 +61,7 @@ class Training:
             device,
         )
         self.digest = job.digest
+        folder.mkdir(parents=True, exist_ok=True)
         self.memory = PeakMemory(device)
         torch.manual_seed(job.seed)
         model = build(job, dataset) if build else build_model(job, dataset.info)

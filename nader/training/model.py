@@ -11,6 +11,8 @@ from nader.training.job import TrainingJob
 if TYPE_CHECKING:
     from torch import nn
 
+    from nader.network import Skeleton
+
 
 def build_model(job: TrainingJob, info: DatasetInfo) -> nn.Module:
     """The network of a job, with torch's default initialisation from the global random state.
@@ -32,7 +34,7 @@ def cost_of(job: TrainingJob, info: DatasetInfo) -> tuple[int, int]:
     return int(both.params), int(both.macs)
 
 
-def _skeleton(job: TrainingJob, info: DatasetInfo):  # type: ignore[no-untyped-def]
+def _skeleton(job: TrainingJob, info: DatasetInfo) -> Skeleton:
     from nader.network import get_skeleton
 
     if job.classes != info.classes:

@@ -16,7 +16,7 @@ from typing import Any
 
 import nader
 from nader.training.hopeless import HopelessRule
-from nader.training.job import OUTCOME, Curve, Failed, FailureKind, Progress, Trained, TrainingJob
+from nader.training.job import OUTCOME, Curve, EpochPoint, Failed, FailureKind, Progress, Trained, TrainingJob
 
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "NADER_DATA",
@@ -95,7 +95,8 @@ class WorkerProcess:
         time_limit: float | None,
     ) -> Trained | Failed:
         """Hand over a job and follow it to its outcome, or to the worker's end."""
-        began, curve = time.monotonic(), []
+        began = time.monotonic()
+        curve: list[EpochPoint] = []
         order = {
             "type": "job",
             "job": job.model_dump(mode="json"),

@@ -1,0 +1,44 @@
+"""Jobs for the tests: small trainings of real blocks on digits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nader.graph import base_design
+from nader.training import Recipe, TrainingJob, get_recipe
+
+T = TypeVar("T")
+
+
+def recipe(**changes: Any) -> Recipe:
+    """The digits recipe, cut down to a second unless told otherwise."""
+    small = {"epochs": 3, "train_images": 100, "validation_images": 100, "checkpoint_every": 1}
+    return get_recipe("digits").model_copy(update={**small, **changes})
+
+
+def job(
+    base: str = "resnet-basic", *, seed: int = 777, width: int = 4, design: str | None = None, **kw: Any
+) -> TrainingJob:
+    """A training of a base block on digits; other keywords change the recipe."""
+    fields = {name: kw.pop(name) for name in ("dataset", "data_dir", "classes", "device") if name in kw}
+    values = {"dataset": "digits", "classes": 10, "skeleton": "digits", **fields}
+    text = design or base_design(base).to_text()
+    return TrainingJob(design=text, width=width, recipe=recipe(**kw), seed=seed, **values)
+
+
+def run(coroutine: Coroutine[Any, Any, T], limit: float = 240.0) -> T:
+    """Run a coroutine to its end, generously limited."""
+
+    async def bounded() -> T:
+        async with asyncio.timeout(limit):
+            return await coroutine
+
+    return asyncio.run(bounded())
+
+
+def folder_of(root: Path, work: TrainingJob) -> Path:
+    """The folder a campaign would give the job."""
+    return root / work.digest

@@ -1,0 +1,219 @@
+"""Trainings in real worker processes: adopted, resumed, and every way to fail costs one job only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from nader.graph import base_design
+from nader.training import Failed, FailureKind, Progress, Trained, TrainingJob
+from nader.training.files import RESULT
+from nader.training.local import LocalBackend
+from nader.training.process import worker_environment
+from tests.training.jobs import folder_of, job, run
+from tests.training.test_datasets import write_image_folder
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits are set as on Linux")
+
+
+def test_a_finished_training_is_adopted_not_repeated(tmp_path: Path) -> None:
+    async def twice() -> tuple[Trained | Failed, Trained | Failed, list[Progress]]:
+        backend, told = LocalBackend(1), []
+        first = await backend.train(job(), tmp_path / "a")
+        second = await backend.train(job(), tmp_path / "a", told.append)
+        await backend.close()
+        return first, second, told
+
+    first, second, told = run(twice())
+    assert isinstance(first, Trained) and isinstance(second, Trained)
+    assert not first.adopted and second.adopted and told == []
+    assert second.model_copy(update={"adopted": False}) == first
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [".lock", RESULT, "weights.safetensors"]
+
+
+def test_a_workers_environment_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "AWS_SECRET_ACCESS_KEY",
+        "GITHUB_TOKEN",
+        "MY_PASSWORD",
+    ):
+        monkeypatch.setenv(name, "secret")
+    environment = worker_environment(1)
+    assert "secret" not in environment.values()
+    assert environment["OMP_WAIT_POLICY"] == "PASSIVE" and environment["OMP_NUM_THREADS"] == "1"
+
+
+Act = Callable[[LocalBackend, Progress], None]
+
+
+def _signal(number: signal.Signals) -> Act:
+    def act(backend: LocalBackend, progress: Progress) -> None:
+        if progress.point is not None and progress.point.epoch == 1:
+            os.kill(backend.worker_pids()[0], number)
+
+    return act
+
+
+def _small_files(backend: LocalBackend, progress: Progress) -> None:
+    if progress.stage == "starting":
+        resource.prlimit(backend.worker_pids()[0], resource.RLIMIT_FSIZE, (1000, 1000))
+
+
+def _huge() -> str:
+    """A design whose cell blows each map up to 2,000 by 2,000, near the verifier's limit: 64 MB an image."""
+    text = base_design("resnet-basic").to_text()
+    nodes = "0:input\n1:output\n2:repeat(1,1,250,250)\n3:ReLU\n4:AdaptiveAvgPool2d(output_size=(H,W))\n"
+    cell = f"##Huge##\n{nodes}0->2->3->4->1\n"
+    return cell + text[text.index("##ResNetBasic_stem") :]
+
+
+def _hundred_gigabytes(folder: Path) -> TrainingJob:
+    return job(design=_huge(), train_images=1000, batch=1000)
+
+
+@dataclass
+class Case:
+    """A way to fail: the job, what is done to its worker, the kind it must get, and words of the message."""
+
+    kind: FailureKind
+    words: str
+    work: Callable[[Path], TrainingJob] = field(default=lambda folder: job(epochs=200))
+    act: Act = lambda backend, progress: None
+    heartbeat: float = 60.0
+
+
+def _vanished(folder: Path) -> TrainingJob:
+    write_image_folder(folder / "images")
+    work = job(dataset="image-folder-8", data_dir=str(folder / "images"), classes=3)
+    _ = work.digest  # it was there when the campaign began
+    (folder / "images").rename(folder / "moved")
+    return work
+
+
+CASES = {
+    "killed": Case(FailureKind.HOST_OOM, "killed from outside", act=_signal(signal.SIGKILL)),
+    "segfault": Case(FailureKind.SEGFAULT, "crashed with SIGSEGV", act=_signal(signal.SIGSEGV)),
+    "stopped": Case(FailureKind.HANG, "no sign of life", act=_signal(signal.SIGSTOP), heartbeat=4.0),
+    "nan": Case(FailureKind.NAN, "became NaN or infinite in epoch 1", work=lambda folder: job(lr=1e30)),
+    "huge": Case(FailureKind.HOST_OOM, "memory", work=_hundred_gigabytes),
+    "disk full": Case(FailureKind.DISK_FULL, "could not be written", act=_small_files),
+    "data removed": Case(FailureKind.DATA_MISSING, "is not there", work=_vanished),
+    "wrong job": Case(FailureKind.PYTHON_ERROR, "classes", work=lambda folder: job(classes=7)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_failure_costs_one_job_and_the_next_trains(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+
+    async def scenario() -> tuple[Trained | Failed, Trained | Failed]:
+        backend = LocalBackend(1, heartbeat_timeout=case.heartbeat)
+        await backend.start()
+        failed = await backend.train(case.work(tmp_path), tmp_path / "bad", lambda p: case.act(backend, p))
+        good = await backend.train(job(epochs=1), tmp_path / "good")
+        await backend.close()
+        return failed, good
+
+    failed, good = run(scenario())
+    assert isinstance(failed, Failed), failed
+    assert (failed.kind, case.words in failed.message) == (case.kind, True), failed
+    assert isinstance(good, Trained), good
+    assert not (tmp_path / "bad" / RESULT).exists()
+
+
+def test_a_training_over_its_time_limit_is_killed(tmp_path: Path) -> None:
+    async def scenario() -> Trained | Failed:
+        backend = LocalBackend(1, time_limit=0.5)
+        outcome = await backend.train(job(epochs=5000), tmp_path)
+        await backend.close()
+        return outcome
+
+    outcome = run(scenario())
+    assert isinstance(outcome, Failed) and outcome.kind is FailureKind.TIME_OUT
+    assert "longer than its limit" in outcome.message
+
+
+def test_closing_checkpoints_what_runs_and_a_new_backend_goes_on_from_there(tmp_path: Path) -> None:
+    work = job(epochs=40, checkpoint_every=40)
+
+    async def interrupted() -> Trained | Failed:
+        backend, third = LocalBackend(1), asyncio.Event()
+        task = asyncio.create_task(
+            backend.train(work, tmp_path / "a", lambda p: third.set() if p.epoch == 3 else None)
+        )
+        await third.wait()
+        await backend.close()
+        return await task
+
+    async def whole(folder: Path) -> tuple[Trained | Failed, list[Progress]]:
+        backend, told = LocalBackend(1), []
+        outcome = await backend.train(work, folder, told.append)
+        await backend.close()
+        return outcome, told
+
+    stopped = run(interrupted())
+    assert isinstance(stopped, Failed) and stopped.kind is FailureKind.CANCELLED
+    resumed, told = run(whole(tmp_path / "a"))
+    straight, _ = run(whole(tmp_path / "b"))
+    assert told[0].resumed_from is not None and told[0].resumed_from >= 3
+    assert isinstance(resumed, Trained) and isinstance(straight, Trained)
+    assert resumed.weights_sha256 == straight.weights_sha256
+
+
+def test_a_hopeless_candidate_is_stopped_with_its_evidence(tmp_path: Path) -> None:
+    async def scenario() -> tuple[Trained | Failed, Trained | Failed]:
+        backend = LocalBackend(1)
+        base = await backend.train(job(epochs=12), tmp_path / "base")
+        assert isinstance(base, Trained)
+        dead = job(epochs=12, lr=1e-9)
+        outcome = await backend.train(dead, tmp_path / "dead", lambda p: None, baseline=base.curve)
+        pids = backend.worker_pids()
+        again = await backend.train(job(epochs=12, seed=1), tmp_path / "again", baseline=base.curve)
+        assert backend.worker_pids() == pids, "an early stop must not cost the worker"
+        await backend.close()
+        return outcome, again
+
+    outcome, again = run(scenario())
+    assert isinstance(outcome, Failed) and outcome.kind is FailureKind.HOPELESS
+    assert outcome.evidence is not None and outcome.evidence.epoch == len(outcome.curve) < 12
+    assert isinstance(again, Trained)
+
+
+def test_more_jobs_than_slots_wait_their_turn_and_a_worker_serves_many(tmp_path: Path) -> None:
+    works = [job(epochs=1, seed=seed) for seed in range(5)]
+
+    async def scenario() -> tuple[list[Trained | Failed], set[int]]:
+        backend, pids = LocalBackend(2), set()
+        trainings = [
+            backend.train(w, folder_of(tmp_path, w), lambda p: pids.update(backend.worker_pids()))
+            for w in works
+        ]
+        outcomes = await asyncio.gather(*trainings)
+        await backend.close()
+        return outcomes, pids
+
+    outcomes, pids = run(scenario())
+    assert all(isinstance(o, Trained) for o in outcomes) and len(pids) == 2
+    assert [o.seed for o in outcomes if isinstance(o, Trained)] == list(range(5))
+
+
+def test_two_slots_give_the_results_of_one(tmp_path: Path) -> None:
+    works = [job(seed=seed) for seed in range(3)]
+
+    async def weights(slots: int) -> list[str]:
+        backend = LocalBackend(slots)
+        outcomes = await asyncio.gather(*(backend.train(w, tmp_path / str(slots) / w.digest) for w in works))
+        await backend.close()
+        return [o.weights_sha256 for o in outcomes if isinstance(o, Trained)]
+
+    assert run(weights(1)) == run(weights(2))

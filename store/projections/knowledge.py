@@ -1,0 +1,275 @@
+"""The knowledge base: inspirations with their vectors, what was tried of them, and what was learned from it.
+
+Cost model: vectors are blobs and are read only when a query first needs them, so that a rebuild never touches them.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from events.envelope import Envelope
+from events.reading import InspirationRecorded, KnowledgeIndexed, LibraryAttached
+from events.reflection import LessonRecorded
+from events.research import ProposalMade
+from store.projections.base import Blob, Library, Projection
+from store.projections.vectors import Vector, VectorIndex, unit
+
+Space = tuple[str, int]
+"""(embedder, dimension): vectors of two spaces are never compared."""
+
+
+@dataclass(frozen=True)
+class InspirationRow:
+    """An inspiration, and the position that made it known to this campaign."""
+
+    id: str
+    text: str
+    title: str
+    year: int | None
+    ref: str
+    section: str
+    page: int | None
+    position: int
+
+
+@dataclass(frozen=True, eq=False)
+class LessonRow:
+    """What a trained candidate said about its inspiration."""
+
+    id: str
+    candidate: str
+    round: int
+    parent: str
+    inspiration: str
+    suggestion: str
+    gain: float
+    text: str
+    vector: Vector
+    """Unit length, in the space of the knowledge base; zero if it was embedded in another."""
+    position: int
+
+
+@dataclass
+class _Space:
+    """Vectors of one space, in the order in which they became known."""
+
+    ids: list[str]
+    positions: list[int]
+    vectors: list[Vector]
+    places: dict[str, int]
+    index: VectorIndex
+
+
+class Knowledge(Projection):
+    """Inspirations and lessons, as of any position."""
+
+    HANDLES: ClassVar[frozenset[str]] = frozenset(
+        {"InspirationRecorded", "KnowledgeIndexed", "LibraryAttached", "ProposalMade", "LessonRecorded"}
+    )
+
+    def __init__(self, blob: Blob, library: Library | None = None) -> None:
+        super().__init__()
+        self._blob = blob
+        self._library = library
+        self._rows: dict[str, InspirationRow] = {}
+        self._known: list[int] = []
+        """Positions of the rows, ascending."""
+        self._indexings: list[tuple[int, KnowledgeIndexed, bool]] = []
+        """(position, event, whether it is the campaign's own and not a library's)."""
+        self._read_indexings = 0
+        self._spaces: dict[Space, _Space] = {}
+        self._used: dict[str, list[tuple[int, str]]] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        """(round, index) of each candidate."""
+        self._lessons: list[tuple[int, LessonRecorded]] = []
+        self._lesson_vectors: dict[str, Vector] = {}
+        self._matrices: dict[tuple[Space, int, int], tuple[tuple[str, ...], Vector]] = {}
+
+    # ---- inspirations
+
+    def inspiration(self, id: str, upto: int | None = None) -> InspirationRow | None:
+        """One inspiration; None if it was not known by then."""
+        row = self._rows.get(id)
+        return row if row is not None and (upto is None or row.position <= upto) else None
+
+    def count(self, upto: int | None = None) -> int:
+        """How many inspirations were known by then."""
+        return len(self._known) if upto is None else bisect_right(self._known, upto)
+
+    def all(self, upto: int | None = None) -> list[InspirationRow]:
+        """All inspirations known by then, by id."""
+        return [row for _, row in sorted(self._rows.items()) if upto is None or row.position <= upto]
+
+    def used(self, parent: str, upto: int | None = None) -> set[str]:
+        """Inspirations that were already proposed for a parent."""
+        return {id for position, id in self._used.get(parent, ()) if upto is None or position <= upto}
+
+    # ---- vectors
+
+    def indexed(self, upto: int | None = None) -> bool:
+        """Whether the campaign's own inspirations have their vectors."""
+        return any(own and (upto is None or position <= upto) for position, _, own in self._indexings)
+
+    def matrix(self, upto: int | None = None) -> tuple[tuple[str, ...], Vector]:
+        """Ids of all inspirations that have a vector, sorted, and their unit vectors, float32 (n, dimension)."""
+        space = self._space(upto)
+        if space is None:
+            return (), np.zeros((0, 0), dtype=np.float32)
+        rows = self._spaces[space]
+        size = len(rows.ids) if upto is None else bisect_right(rows.positions, upto)
+        key = (space, size, self.count(upto))
+        found = self._matrices.get(key)
+        if found is None:
+            order = sorted(n for n in range(size) if self.inspiration(rows.ids[n], upto) is not None)
+            order.sort(key=lambda n: rows.ids[n])
+            stacked = (
+                np.stack([rows.vectors[n] for n in order]) if order else np.zeros((0, space[1]), np.float32)
+            )
+            stacked.flags.writeable = False
+            if len(self._matrices) >= 8:
+                self._matrices.pop(next(iter(self._matrices)))
+            found = self._matrices[key] = (tuple(rows.ids[n] for n in order), stacked)
+        return found
+
+    def vector_of(self, id: str, upto: int | None = None) -> Vector | None:
+        """The unit vector of one inspiration in the space in use; None if it has none."""
+        space = self._space(upto)
+        if space is None:
+            return None
+        rows = self._spaces[space]
+        place = rows.places.get(id)
+        if place is None or (upto is not None and rows.positions[place] > upto):
+            return None
+        return rows.vectors[place]
+
+    def nearest(self, vector: Vector, k: int, upto: int | None = None) -> list[tuple[str, float]]:
+        """(id, cosine similarity) of the k inspirations nearest to a vector, by (−similarity, id)."""
+        space = self._space(upto)
+        return [] if space is None else self._spaces[space].index.nearest(vector, k, upto)
+
+    def space(self, upto: int | None = None) -> Space | None:
+        """The (embedder, dimension) in use: that of the campaign's newest index, else of a library's."""
+        by_then = [
+            (event, own) for position, event, own in self._indexings if upto is None or position <= upto
+        ]
+        chosen = [event for event, own in by_then if own] or [event for event, _ in by_then]
+        return (chosen[-1].embedder, chosen[-1].dimension) if chosen else None
+
+    def _space(self, upto: int | None) -> Space | None:
+        """As `space`, with the vectors of all indexings read."""
+        for position, event, _ in self._indexings[self._read_indexings :]:
+            self._read_index(position, event)
+        self._read_indexings = len(self._indexings)
+        return self.space(upto)
+
+    def _read_index(self, position: int, event: KnowledgeIndexed) -> None:
+        ids = json.loads(self._blob(event.inspirations))
+        vectors = np.frombuffer(self._blob(event.vectors), dtype="<f4").reshape(-1, event.dimension)
+        rows = self._spaces.setdefault(
+            (event.embedder, event.dimension), _Space([], [], [], {}, VectorIndex(event.dimension))
+        )
+        for id, vector in zip(ids, vectors, strict=True):
+            if id in rows.places:
+                continue
+            row = self._rows.get(id)
+            made = max(position, row.position) if row is not None else position
+            rows.places[id] = len(rows.ids)
+            rows.ids.append(id)
+            rows.positions.append(position)
+            rows.vectors.append(unit(vector))
+            rows.index.add(id, vector, made)
+
+    # ---- lessons
+
+    def lessons(self, upto: int | None = None, visible: int | None = None) -> list[LessonRow]:
+        """What trained candidates of rounds up to `visible` taught, by (round, index) of the candidate."""
+        found = [
+            (self._places.get(event.candidate, (event.round, 0)), event.lesson, position, event)
+            for position, event in self._lessons
+            if (upto is None or position <= upto) and (visible is None or event.round <= visible)
+        ]
+        found.sort(key=lambda row: row[:3])
+        space = self._space(upto)
+        return [
+            LessonRow(
+                event.lesson,
+                event.candidate,
+                event.round,
+                event.parent,
+                event.inspiration,
+                event.suggestion,
+                event.gain,
+                event.text,
+                self._lesson_vector(event, space),
+                position,
+            )
+            for _, _, position, event in found
+        ]
+
+    def _lesson_vector(self, event: LessonRecorded, space: Space | None) -> Vector:
+        if space is not None and (event.embedder, event.dimension) != space:
+            return np.zeros(space[1], dtype=np.float32)
+        if not event.vector:
+            return np.zeros(event.dimension, dtype=np.float32)
+        vector = self._lesson_vectors.get(event.vector)
+        if vector is None:
+            vector = unit(np.frombuffer(self._blob(event.vector), dtype="<f4"))
+            self._lesson_vectors[event.vector] = vector
+        return vector
+
+    # ---- the fold
+
+    def on_InspirationRecorded(self, envelope: Envelope) -> None:
+        self._enter(envelope, envelope.position)
+
+    def on_KnowledgeIndexed(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, KnowledgeIndexed)
+        self._indexings.append((envelope.position, event, True))
+
+    def on_LibraryAttached(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, LibraryAttached)
+        for entry in self._library_events(event):
+            if entry.type == "InspirationRecorded":
+                self._enter(entry, envelope.position)
+            elif entry.type == "KnowledgeIndexed":
+                index = entry.event
+                assert isinstance(index, KnowledgeIndexed)
+                self._indexings.append((envelope.position, index, False))
+
+    def _library_events(self, event: LibraryAttached) -> Iterator[Envelope]:
+        if self._library is not None:
+            yield from self._library(event.library, event.at)
+
+    def on_ProposalMade(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, ProposalMade)
+        self._places[event.candidate] = (event.round, event.index)
+        self._used.setdefault(event.parent, []).append((envelope.position, event.inspiration))
+
+    def on_LessonRecorded(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, LessonRecorded)
+        self._lessons.append((envelope.position, event))
+
+    def _enter(self, envelope: Envelope, position: int) -> None:
+        event = envelope.event
+        assert isinstance(event, InspirationRecorded)
+        if event.inspiration in self._rows:
+            return
+        self._known.append(position)
+        self._rows[event.inspiration] = InspirationRow(
+            event.inspiration,
+            event.text,
+            event.title,
+            event.year,
+            event.ref,
+            event.section,
+            event.page,
+            position,
+        )

@@ -1,0 +1,216 @@
+"""The ledger: tokens, money and training time, by agent, model and candidate, as of any position."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from events.envelope import Envelope
+from events.llm import ChatCompleted, ChatFailed, ChatRequested, EmbeddingCompleted, EmbeddingRequested
+from events.training import TrainingCompleted, TrainingFailed
+from store.projections.base import Projection
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An answer recorded elsewhere, that stands in for asking again."""
+
+    source: str
+    """`branch:position` of the record."""
+    completed: ChatCompleted
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over some part of a history."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    """US dollars, of calls whose price is known."""
+    unknown_price_calls: int = 0
+    """Calls whose model has no known price: their cost is missing above."""
+    chat_calls: int = 0
+    """Answers received."""
+    chat_failures: int = 0
+    chat_reused: int = 0
+    """Recorded answers taken instead of asking; they cost nothing here."""
+    embedding_calls: int = 0
+    trainings: int = 0
+    """That ran here to their end."""
+    training_failures: int = 0
+    reused: int = 0
+    """Results of equal trainings that were adopted."""
+    train_seconds: float = 0.0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Totals)))
+
+
+@dataclass(frozen=True)
+class OpenRequest:
+    """Work asked for that has not ended."""
+
+    position: int
+    type: str
+    agent: str
+    candidate: str | None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    position: int
+    agent: str
+    model: str
+    candidate: str | None
+    totals: Totals
+
+
+class Ledger(Projection):
+    """What the campaign has spent, and what it is waiting for."""
+
+    HANDLES: ClassVar[frozenset[str]] = frozenset(
+        {
+            "ChatRequested",
+            "ChatCompleted",
+            "ChatFailed",
+            "ChatCancelled",
+            "EmbeddingRequested",
+            "EmbeddingCompleted",
+            "EmbeddingFailed",
+            "EmbeddingCancelled",
+            "TrainingRequested",
+            "TrainingCompleted",
+            "ResultReused",
+            "TrainingFailed",
+            "TrainingCancelled",
+        }
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: list[_Entry] = []
+        self._requests: dict[int, Envelope] = {}
+        self._ended: dict[int, int] = {}
+        """Position of the first end, by position of the request."""
+
+    # ---- queries
+
+    def totals(self, upto: int | None = None, agent: str | None = None, model: str | None = None) -> Totals:
+        """All that was spent by then, by one agent or on one model if named."""
+        chosen = (e for e in self._upto(upto) if agent in (None, e.agent) and model in (None, e.model))
+        return _sum(chosen)
+
+    def by_agent(self, upto: int | None = None) -> dict[str, Totals]:
+        """Totals of each agent, by name."""
+        return self._grouped(upto, lambda entry: entry.agent)
+
+    def by_model(self, upto: int | None = None) -> dict[str, Totals]:
+        """Totals of each chat and embedding model, by name."""
+        return self._grouped(upto, lambda entry: entry.model)
+
+    def by_candidate(self, upto: int | None = None) -> dict[str, Totals]:
+        """Totals of what each candidate caused, by id."""
+        return self._grouped(upto, lambda entry: entry.candidate or "")
+
+    def open_requests(self, upto: int | None = None) -> list[OpenRequest]:
+        """Requests without an end by then, in order."""
+        return [
+            OpenRequest(position, request.type, _agent(request), request.correlation)
+            for position, request in self._requests.items()
+            if (upto is None or position <= upto)
+            and (position not in self._ended or (upto is not None and self._ended[position] > upto))
+        ]
+
+    def _upto(self, upto: int | None) -> Iterator[_Entry]:
+        return (entry for entry in self._entries if upto is None or entry.position <= upto)
+
+    def _grouped(self, upto: int | None, name: Callable[[_Entry], str]) -> dict[str, Totals]:
+        groups: dict[str, list[_Entry]] = {}
+        for entry in self._upto(upto):
+            if name(entry):
+                groups.setdefault(name(entry), []).append(entry)
+        return {key: _sum(groups[key]) for key in sorted(groups)}
+
+    # ---- the fold
+
+    def _open(self, envelope: Envelope) -> None:
+        self._requests[envelope.position] = envelope
+
+    on_ChatRequested = on_EmbeddingRequested = on_TrainingRequested = _open
+
+    def _end(self, envelope: Envelope) -> None:
+        self._ended.setdefault(envelope.causation or 0, envelope.position)
+
+    on_ChatCancelled = on_EmbeddingFailed = on_EmbeddingCancelled = on_TrainingCancelled = _end
+
+    def on_ChatCompleted(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, ChatCompleted)
+        if event.reused:
+            self._enter(envelope, event.model, Totals(chat_reused=1))
+        else:
+            self._enter(envelope, event.model, _spent(event, chat_calls=1))
+
+    def on_ChatFailed(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, ChatFailed)
+        self._enter(envelope, "", _spent(event, chat_failures=1))
+
+    def on_EmbeddingCompleted(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, EmbeddingCompleted)
+        totals = Totals(
+            input_tokens=event.tokens,
+            cost=event.cost or 0.0,
+            unknown_price_calls=int(event.cost is None),
+            embedding_calls=1,
+        )
+        self._enter(envelope, event.embedder, totals)
+
+    def on_TrainingCompleted(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, TrainingCompleted)
+        self._enter(envelope, "", Totals(trainings=1, train_seconds=event.seconds))
+
+    def on_TrainingFailed(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, TrainingFailed)
+        self._enter(envelope, "", Totals(training_failures=1, train_seconds=event.seconds))
+
+    def on_ResultReused(self, envelope: Envelope) -> None:
+        self._enter(envelope, "", Totals(reused=1))
+
+    def _enter(self, envelope: Envelope, model: str, totals: Totals) -> None:
+        self._end(envelope)
+        request = self._requests.get(envelope.causation or 0)
+        agent, candidate = "", envelope.correlation
+        if request is not None:
+            agent = _agent(request)
+            candidate = candidate or request.correlation
+            asked = request.event
+            if isinstance(asked, ChatRequested):
+                model = model or asked.model
+        self._entries.append(_Entry(envelope.position, agent, model, candidate, totals))
+
+
+def _agent(request: Envelope) -> str:
+    event = request.event
+    return event.agent if isinstance(event, ChatRequested | EmbeddingRequested) else request.actor
+
+
+def _spent(event: ChatCompleted | ChatFailed, *, chat_calls: int = 0, chat_failures: int = 0) -> Totals:
+    return Totals(
+        input_tokens=event.input_tokens,
+        output_tokens=event.output_tokens,
+        cost=event.cost or 0.0,
+        unknown_price_calls=int(event.cost is None),
+        chat_calls=chat_calls,
+        chat_failures=chat_failures,
+    )
+
+
+def _sum(entries: Iterator[_Entry] | list[_Entry]) -> Totals:
+    total = Totals()
+    for entry in entries:
+        total = total + entry.totals
+    return total

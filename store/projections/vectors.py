@@ -1,0 +1,172 @@
+"""Exact nearest neighbours among recorded vectors, by cosine similarity, filtered by position and round.
+
+sqlite-vec finds the candidates, in an in-memory database of apsw's own SQLite (many builds of Python cannot load an
+extension into theirs). Where it cannot be loaded numpy scans the same rows. Either way the similarities that are handed
+out are computed here in float64 and rounded, so that both give the same answer in the same order.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float32]
+
+_SPARE = 16
+"""Candidates asked for beyond k, among which float32 may have misjudged the order."""
+_MOST = 4096
+"""sqlite-vec's limit on k."""
+_DIGITS = 6
+_ANY = (1 << 62) - 1
+
+
+def unit(vector: npt.ArrayLike) -> Vector:
+    """The vector at length 1, float32; a zero vector stays zero."""
+    plain = np.asarray(vector, dtype=np.float64)
+    length = float(np.sqrt((plain * plain).sum()))
+    return (plain / length if length > 0 else plain).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    key: str
+    position: int
+    round: int
+    kind: str
+    role: str
+
+
+class VectorIndex:
+    """Unit vectors of one dimension and one embedder, with what they are filtered by."""
+
+    def __init__(self, dimension: int, *, extension: bool = True) -> None:
+        self.dimension = dimension
+        self._rows: list[_Row] = []
+        self._vectors: list[Vector] = []
+        self._matrix: Vector | None = None
+        self._indexed = 0
+        self._database: Any = _open(dimension) if extension else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def uses_extension(self) -> bool:
+        """Whether sqlite-vec searches; else numpy."""
+        return self._database is not None
+
+    def add(
+        self,
+        key: str,
+        vector: npt.ArrayLike,
+        position: int,
+        *,
+        round: int = 0,
+        kind: str = "",
+        role: str = "",
+    ) -> None:
+        """Enter a vector. A zero vector is near nothing and is left out."""
+        row = unit(vector)
+        if row.shape != (self.dimension,):
+            raise ValueError(
+                f"the vector of {key} has shape {row.shape}; this index holds {self.dimension} numbers each"
+            )
+        if row.any():
+            self._rows.append(_Row(key, position, round, kind, role))
+            self._vectors.append(row)
+
+    def nearest(
+        self,
+        vector: npt.ArrayLike,
+        k: int,
+        upto: int | None = None,
+        *,
+        visible: int | None = None,
+        kind: str | None = None,
+        role: str | None = None,
+    ) -> list[tuple[str, float]]:
+        """(key, cosine similarity) of the k nearest rows that pass the filters, by (−similarity, key)."""
+        query = unit(vector)
+        if k <= 0 or not self._rows or query.shape != (self.dimension,) or not query.any():
+            return []
+        position = _ANY if upto is None else upto
+        round = _ANY if visible is None else visible
+        wanted = k + _SPARE
+        if self._database is not None and wanted <= _MOST:
+            numbers = self._by_extension(query, wanted, position, round, kind, role)
+        else:
+            numbers = self._by_scan(query, wanted, position, round, kind, role)
+        exact = query.astype(np.float64)
+        scored = [
+            (self._rows[n].key, round_off(float(self._vectors[n].astype(np.float64) @ exact)))
+            for n in numbers
+        ]
+        scored.sort(key=lambda pair: (-pair[1], pair[0]))
+        return scored[:k]
+
+    def _by_extension(
+        self, query: Vector, k: int, position: int, round: int, kind: str | None, role: str | None
+    ) -> list[int]:
+        new = [
+            (n, self._vectors[n].tobytes(), row.position, row.round, row.kind, row.role)
+            for n, row in enumerate(self._rows[self._indexed :], self._indexed)
+        ]
+        if new:
+            with self._database:  # one transaction
+                self._database.executemany(
+                    "INSERT INTO vectors (rowid, embedding, position, round, kind, role) VALUES (?,?,?,?,?,?)",
+                    new,
+                )
+            self._indexed = len(self._rows)
+        sql = "SELECT rowid FROM vectors WHERE embedding MATCH ? AND k = ? AND position <= ? AND round <= ?"
+        arguments: list[Any] = [query.tobytes(), k, position, round]
+        for name, value in (("kind", kind), ("role", role)):
+            if value is not None:
+                sql += f" AND {name} = ?"
+                arguments.append(value)
+        return [int(number) for (number,) in self._database.execute(sql, arguments)]
+
+    def _by_scan(
+        self, query: Vector, k: int, position: int, round: int, kind: str | None, role: str | None
+    ) -> list[int]:
+        if self._matrix is None or len(self._matrix) != len(self._vectors):
+            self._matrix = np.stack(self._vectors)
+        similar = self._matrix @ query
+        order = np.argsort(-similar, kind="stable")
+        found: list[int] = []
+        for number in order.tolist():
+            row = self._rows[number]
+            if (
+                row.position <= position
+                and row.round <= round
+                and kind in (None, row.kind)
+                and role in (None, row.role)
+            ):
+                found.append(number)
+                if len(found) == k:
+                    break
+        return found
+
+
+def round_off(similarity: float) -> float:
+    """A similarity at the precision at which two are told apart."""
+    return round(similarity, _DIGITS) + 0.0
+
+
+def _open(dimension: int) -> Any:
+    """An in-memory database with an empty vector table; None where sqlite-vec cannot be loaded."""
+    try:
+        import apsw
+        import sqlite_vec
+
+        database = apsw.Connection(":memory:")
+        database.enable_load_extension(True)
+        database.load_extension(sqlite_vec.loadable_path())
+        database.execute(
+            f"CREATE VIRTUAL TABLE vectors USING vec0(embedding float[{dimension}], "
+            "position integer, round integer, kind text, role text)"
+        )
+    except Exception:  # missing, built for another machine, or a dimension it does not take: numpy does it
+        return None
+    return database

@@ -15,6 +15,7 @@ from events.campaign import CampaignResumed, CampaignStarted, Forked, SettingsCh
 from events.llm import ChatCompleted, ChatRequested
 from nader.assembly import Assembly, assemble
 from nader.errors import SettingsError, WorkspaceError
+from nader.experience import imported
 from nader.ground import base_text, designer_of, ground_of, library_positions, preflight, resolve_backend
 from nader.settings import CampaignSettings, changed, differences, validated
 from nader.training import Progress
@@ -66,6 +67,7 @@ class Campaign:
             ground = ground.model_copy(update={"libraries": library_positions(settings, log)})
             branch = name or free_name(log, "run")
             require_free(log, branch)
+            brought = imported(log, settings.search.experience_from)
             await log.create_branch(branch, run=branch)
             raw = text.encode("utf-8")
             started = CampaignStarted(
@@ -76,7 +78,7 @@ class Campaign:
                 base_source=settings.search.base,
                 nader_version=nader.__version__,
             )
-            await log.append(branch, [external(started)])
+            await log.append(branch, [external(started), *(external(e, about=e.candidate) for e in brought)])
             return cls(workspace, log, branch, *fold(log, branch))
         except BaseException:
             await log.close()

@@ -49,6 +49,8 @@ class SearchSettings(_Section):
     """
     library: tuple[str, ...] = ()
     """Libraries (of `nader read`) whose inspirations join the shipped ones."""
+    experience_from: tuple[str, ...] = ()
+    """Runs of this workspace whose design experience is brought along."""
     shipped_inspirations: bool = True
     """Whether the inspirations that come with the package are entered."""
 

@@ -1,0 +1,161 @@
+"""Which widths a design works at, and the largest of them within the limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nader.graph import Design, Problem, Role, verify
+from nader.network.cost import ROLES, Cost, costs
+from nader.network.errors import NoWidthError
+from nader.network.skeleton import Limits, Skeleton, site_table
+
+
+@dataclass(frozen=True)
+class RoleVerdict:
+    """What the verifier says of one block of a design over all widths of a skeleton."""
+
+    role: Role
+    widths: tuple[int, ...]
+    """The widths at which it works at every place it stands in."""
+    problems: tuple[Problem, ...]
+    """What is wrong, where it is wrong."""
+    notes: tuple[str, ...]
+    """How its text was read."""
+
+
+@dataclass(frozen=True)
+class DesignVerdict:
+    """What the verifier says of a design in a skeleton."""
+
+    skeleton: str
+    candidates: tuple[int, ...]
+    """The widths the skeleton offers."""
+    widths: tuple[int, ...]
+    """The widths at which all three blocks work, ascending."""
+    roles: tuple[RoleVerdict, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a width at which the whole network runs."""
+        return bool(self.widths)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The problems of all blocks; those that concern only some widths are here too."""
+        return tuple(problem for verdict in self.roles for problem in verdict.problems)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the texts were read, and which widths do not work."""
+        notes = [f"{verdict.role.value}: {note}" for verdict in self.roles for note in verdict.notes]
+        return (*notes, *(self._partly(verdict) for verdict in self.roles if self._is_partial(verdict)))
+
+    def report(self) -> str:
+        """The verdict as text for a language model or a person; empty where there is nothing to say."""
+        parts = []
+        for verdict in self.roles:
+            if verdict.problems and not verdict.widths:
+                parts.append(f"The {verdict.role.value} block does not work:\n{_numbered(verdict.problems)}")
+            elif self._is_partial(verdict):
+                parts.append(f"{self._partly(verdict)}\n{_numbered(verdict.problems)}")
+        if not self.ok and all(verdict.widths for verdict in self.roles):
+            parts.append("Each block works at some widths, but no width works for all three of them.")
+        return "\n\n".join(parts)
+
+    def _is_partial(self, verdict: RoleVerdict) -> bool:
+        return 0 < len(verdict.widths) < len(self.candidates)
+
+    def _partly(self, verdict: RoleVerdict) -> str:
+        return (
+            f"The {verdict.role.value} block works at {len(verdict.widths)} of {len(self.candidates)} widths "
+            f"({_ranges(verdict.widths, self.candidates)})."
+        )
+
+
+def verify_design(design: Design, skeleton: Skeleton) -> DesignVerdict:
+    """Verifies the three blocks of a design at every width and every place of a skeleton."""
+    candidates = skeleton.widths.all()
+    works: NDArray[np.bool_] = np.ones(len(candidates), dtype=bool)
+    verdicts = []
+    for role in ROLES:
+        block = design.block(role)
+        sites = site_table(skeleton, role, candidates)
+        if sites is None:
+            continue
+        verdict = verify(block, role, sites)
+        mask = np.asarray(verdict.ok_sites, dtype=bool).reshape(len(candidates), -1).all(axis=1)
+        np.logical_and(works, mask, out=works)
+        verdicts.append(
+            RoleVerdict(
+                role, _chosen(candidates, mask), tuple(verdict.problems), tuple(map(str, block.notes))
+            )
+        )
+    return DesignVerdict(skeleton.name, candidates, _chosen(candidates, works), tuple(verdicts))
+
+
+def _chosen(candidates: tuple[int, ...], mask: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(width for width, works in zip(candidates, mask, strict=True) if works)
+
+
+def _numbered(problems: tuple[Problem, ...]) -> str:
+    return "\n".join(f"{number}. {problem}" for number, problem in enumerate(problems, start=1))
+
+
+def _ranges(widths: tuple[int, ...], candidates: tuple[int, ...]) -> str:
+    """Widths as text; long runs of neighbours as `8 to 64`."""
+    runs: list[list[int]] = []
+    for width in widths:
+        if runs and candidates.index(width) == candidates.index(runs[-1][-1]) + 1:
+            runs[-1].append(width)
+        else:
+            runs.append([width])
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    return ", ".join(parts if len(parts) <= 8 else [*parts[:7], "…", parts[-1]])
+
+
+@dataclass(frozen=True)
+class WidthChoice:
+    """The width a network gets, and its cost there."""
+
+    width: int
+    cost: Cost
+
+
+def search_width(
+    design: Design, skeleton: Skeleton, classes: int, limits: Limits | None = None
+) -> WidthChoice:
+    """The largest width at which the design works within both limits (by default the skeleton's).
+
+    Raises NoWidthError, with what stands in the way, where there is none. Source: paper, appendix A1.2.
+    """
+    limits = skeleton.limits if limits is None else limits
+    verdict = verify_design(design, skeleton)
+    if not verdict.ok:
+        raise NoWidthError(
+            f"the design works at no width of the skeleton {skeleton.name}:\n{verdict.report()}"
+        )
+    params, macs = costs(design, skeleton, verdict.widths, classes)
+    fits = np.ones(len(verdict.widths), dtype=bool)
+    for values, limit in ((params, limits.params), (macs, limits.macs)):
+        if limit is not None:
+            fits &= values <= limit
+    if not fits.any():
+        least = Cost(int(params[0]), int(macs[0]))
+        raise NoWidthError(
+            f"at {verdict.widths[0]}, the smallest width at which it works, the design already costs "
+            f"{least}; the limits are {_limits(limits)}"
+        )
+    best = int(np.flatnonzero(fits)[-1])
+    return WidthChoice(verdict.widths[best], Cost(int(params[best]), int(macs[best])))
+
+
+def _limits(limits: Limits) -> str:
+    parts = []
+    if limits.params is not None:
+        parts.append(f"{limits.params / 1e6:.4g} M parameters")
+    if limits.macs is not None:
+        parts.append(f"{limits.macs / 1e6:.4g} M MACs")
+    return " and ".join(parts) or "open"

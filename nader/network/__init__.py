@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from nader.network.cost import Cost, cost, costs
 from nader.network.errors import DesignError, ExportError, NetworkError, NoWidthError, SkeletonError
-from nader.network.search import DesignVerdict, RoleVerdict, WidthChoice, search_width, verify_design
+from nader.network.search import (
+    DesignVerdict,
+    RoleVerdict,
+    WidthChoice,
+    search_width,
+    verify_block,
+    verify_design,
+)
 from nader.network.skeleton import SKELETONS, Image, Limits, Skeleton, Widths, get_skeleton, sites_of
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ __all__ = [
     "search_width",
     "sites_of",
     "to_source",
+    "verify_block",
     "verify_design",
 ]
 

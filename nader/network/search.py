@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nader.graph import Design, Problem, Role, verify
+from nader.graph import Block, Design, Problem, Role, verify
 from nader.network.cost import ROLES, Cost, costs
 from nader.network.errors import NoWidthError
 from nader.network.skeleton import Limits, Skeleton, site_table
@@ -24,6 +24,15 @@ class RoleVerdict:
     """What is wrong, where it is wrong."""
     notes: tuple[str, ...]
     """How its text was read."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a width at which the block works everywhere it stands."""
+        return bool(self.widths)
+
+    def report(self) -> str:
+        """The problems, numbered, for a language model; empty where there are none."""
+        return _numbered(self.problems)
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class DesignVerdict:
         parts = []
         for verdict in self.roles:
             if verdict.problems and not verdict.widths:
-                parts.append(f"The {verdict.role.value} block does not work:\n{_numbered(verdict.problems)}")
+                parts.append(f"The {verdict.role.value} block does not work:\n{verdict.report()}")
             elif self._is_partial(verdict):
                 parts.append(f"{self._partly(verdict)}\n{_numbered(verdict.problems)}")
         if not self.ok and all(verdict.widths for verdict in self.roles):
@@ -78,22 +87,28 @@ class DesignVerdict:
 def verify_design(design: Design, skeleton: Skeleton) -> DesignVerdict:
     """Verifies the three blocks of a design at every width and every place of a skeleton."""
     candidates = skeleton.widths.all()
-    works: NDArray[np.bool_] = np.ones(len(candidates), dtype=bool)
-    verdicts = []
-    for role in ROLES:
-        block = design.block(role)
-        sites = site_table(skeleton, role, candidates)
-        if sites is None:
-            continue
-        verdict = verify(block, role, sites)
-        mask = np.asarray(verdict.ok_sites, dtype=bool).reshape(len(candidates), -1).all(axis=1)
-        np.logical_and(works, mask, out=works)
-        verdicts.append(
-            RoleVerdict(
-                role, _chosen(candidates, mask), tuple(verdict.problems), tuple(map(str, block.notes))
-            )
-        )
-    return DesignVerdict(skeleton.name, candidates, _chosen(candidates, works), tuple(verdicts))
+    verdicts = tuple(
+        verify_block(design.block(role), role, skeleton)
+        for role in ROLES
+        if site_table(skeleton, role, candidates) is not None
+    )
+    works = [width for width in candidates if all(width in verdict.widths for verdict in verdicts)]
+    return DesignVerdict(skeleton.name, candidates, tuple(works), verdicts)
+
+
+def verify_block(block: Block, role: Role, skeleton: Skeleton) -> RoleVerdict:
+    """Verifies one block at every width and every place of its role in a skeleton.
+
+    A role that the skeleton has no place for (a downsample block with a single stage) fits at every width.
+    """
+    candidates = skeleton.widths.all()
+    notes = tuple(map(str, block.notes))
+    sites = site_table(skeleton, role, candidates)
+    if sites is None:
+        return RoleVerdict(role, candidates, (), notes)
+    verdict = verify(block, role, sites)
+    mask = np.asarray(verdict.ok_sites, dtype=bool).reshape(len(candidates), -1).all(axis=1)
+    return RoleVerdict(role, _chosen(candidates, mask), tuple(verdict.problems), notes)
 
 
 def _chosen(candidates: tuple[int, ...], mask: NDArray[np.bool_]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ feedback, §3.4.2): at most `tries` drafts a start and `rounds` fresh starts, th
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from store.projections.tree import Candidate
 
@@ -245,7 +246,7 @@ class Modifier(Agent):
             "language": f"{language_reference(Role.STEM)}\n\n{language_reference(Role.DOWNSAMPLE)}",
             "cell": print_block(cell),
             "examples": self._examples(task),
-            "stem_scale": str(task.skeleton.stem_scale),
+            "stem_scale": Fraction(1, task.skeleton.stem_stride),
             "experience": task.experience(None),
         }
         found: dict[Role, Block] = {}

@@ -66,11 +66,12 @@ def assemble(
     *,
     recorded: Mapping[str, Recorded] | None = None,
     on_progress: Callable[[str, Progress], None] = lambda job, progress: None,
+    backend: Backend | None = None,
 ) -> Assembly:
-    """Everything that a running campaign needs."""
+    """Everything that a running campaign needs; `backend` stands in for the settings' own."""
     gateway, embedding = gateway_of(settings, workspace, views, recorded=recorded)
     training = Training(
-        training_backend(settings),
+        backend or training_backend(settings),
         workspace.trainings,
         known_results(log),
         data_dir=data_dir_of(settings),

@@ -18,7 +18,7 @@ from nader.errors import SettingsError, WorkspaceError
 from nader.experience import imported
 from nader.ground import base_text, designer_of, ground_of, library_positions, preflight, resolve_backend
 from nader.settings import CampaignSettings, changed, differences, validated
-from nader.training import Progress
+from nader.training import Backend, Progress
 from nader.workspace import Workspace, campaigns, find_run, fold
 from store import Log
 from store.projections import Views
@@ -118,8 +118,11 @@ class Campaign:
     # ---- running
     # ----------------------------------------------------------------------------------------------
 
-    async def run(self) -> Ending:
-        """Go on until the campaign is finished or paused. Raises what stopped it otherwise."""
+    async def run(self, backend: Backend | None = None) -> Ending:
+        """Go on until the campaign is finished or paused. Raises what stopped it otherwise.
+
+        `backend` runs the trainings; without one, the settings' own is made.
+        """
         finished = self.views.status.finished()
         if finished is not None and not self.history.open_requests():
             return Ending("finished", finished.reason)
@@ -131,6 +134,7 @@ class Campaign:
             self.views,
             recorded=recorded_answers(self.log, self.branch, self.history),
             on_progress=self.progress.__setitem__,
+            backend=backend,
         )
         self._runtime = Runtime(self.log, self.branch, self.history, self.views, self._assembly.actors)
         timer = self._time_cap(settings)

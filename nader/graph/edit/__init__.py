@@ -61,28 +61,25 @@ def apply_edit(block: Block, kind: str, *, variant: int = 0) -> EditResult:
     sites = [site for site, ok in zip(_PROVING, works, strict=True) if ok]
     even = [site for site in sites if site.C % 8 == 0]
     required = Sites(even or sites) if sites else None
-    probes = _two_widths(even or sites)
+    probes = _two_widths(even) or _two_widths(sites)
     if required is None or probes is None:
         return EditResult(None, f"the cell {block.name} works at too few widths to be edited")
     drafts = list(edit.drafts(Plan(block, probes)))
     if not drafts:
         return EditResult(None, f"{kind}: {edit.absent}")
-    before, refused = digest(block), ""
+    before, refused = digest(block), "it changes nothing"
     for number in range(len(drafts)):
         draft, done = drafts[(variant + number) % len(drafts)]
         try:
             edited = draft.block()
+            verdict = verify(edited, Role.CELL, required)
+            if not all(verdict.ok_sites):
+                refused = verdict.problems[0].message
+            elif digest(edited) != before:
+                return EditResult(edited, f"{kind}: {done}")
         except GraphError as error:
             refused = str(error)
-            continue
-        verdict = verify(edited, Role.CELL, required)
-        if not all(verdict.ok_sites):
-            refused = verdict.report()
-        elif digest(edited) != before:
-            return EditResult(edited, f"{kind}: {done}")
-    return EditResult(
-        None, f"{kind}: no place or size gives another valid cell{': ' + refused if refused else ''}"
-    )
+    return EditResult(None, f"{kind}: no place or size gives another valid cell: {refused}")
 
 
 def _two_widths(sites: list[Site]) -> tuple[Site, Site] | None:

@@ -80,22 +80,17 @@ def pooling_branch(plan: Plan) -> Iterator[Draft]:
 
 
 def _skips(plan: Plan) -> Iterator[tuple[int, int]]:
-    """Pairs (earlier, later) of maps of one width that no sum joins yet, the longest way round first."""
-    ends = [INPUT, *plan.units()]
-    place = {node: number for number, node in enumerate(plan.original)}
-    pairs = [
-        (start, end)
-        for end in [*plan.units()]
-        for start in ends
-        if start in plan.ancestors(end)
-        and plan.same(start, end)
-        and plan.width(start) == plan.width(end)
-        and not (plan.operations[end].name == "Add" and start in plan.inputs[end])
-        and not any(
-            plan.operations[user].name == "Add" and start in plan.inputs[user] for user in plan.users(end)
-        )
-    ]
-    return iter(sorted(pairs, key=lambda pair: place[pair[0]] - place[pair[1]]))
+    """Pairs (earlier, later) of maps of one width that no sum joins yet, those past a single layer first."""
+    ends = dict.fromkeys(
+        [*(plan.layer_end(node) for node in _layers(plan)), *plan.branch_ends(), *plan.units()]
+    )
+    for end in ends:
+        sums = [node for node in (end, *plan.users(end)) if plan.operations[node].name == "Add"]
+        joined = {source for addition in sums for source in plan.inputs[addition]}
+        before = plan.ancestors(end)
+        for start in (INPUT, *plan.units()):
+            if start in before and plan.same(start, end) and start not in joined:
+                yield start, end
 
 
 @edit(
@@ -117,7 +112,8 @@ def extra_skip(plan: Plan) -> Iterator[Draft]:
     absent="the cell has no feature map to carry forward",
 )
 def dense_connection(plan: Plan) -> Iterator[Draft]:
-    for start, end in product([INPUT, *plan.units()], reversed(plan.units())):
+    ends = dict.fromkeys([*plan.branch_ends(), *reversed(plan.units())])
+    for start, end in product([INPUT, *plan.units()], ends):
         if start in plan.ancestors(end):
             draft = plan.grown(end, _mix, start, plan.channels(end))
             yield draft, f"{plan.label[start]} concatenated with {plan.label[end]} and mixed"

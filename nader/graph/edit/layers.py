@@ -17,6 +17,7 @@ from nader.graph.sketch import (
     MUL,
     OUTPUT,
     SIGMOID,
+    Operation,
 )
 
 
@@ -168,25 +169,28 @@ def add_layer(plan: Plan) -> Iterator[Draft]:
     "wider-middle",
     "Give the layers inside a cell more channels than its ends",
     source="Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016",
-    absent="the cell has no two convolutions in a row whose middle could be widened",
+    absent="the cell has no two layers in a row whose middle could be widened",
 )
 def wider_middle(plan: Plan) -> Iterator[Draft]:
-    for factor, node in product((2, 3), plan.convs() + plan.convs(spatial=False)):
-        if plan.operations[node].get("groups", "1") == "1" and _ends_in_dense(plan, node):
+    linear = [
+        node for node in _operations(plan, "Linear") if "C" in plan.operations[node].get("out_channels")
+    ]
+    for factor, node in product((2, 3), plan.convs() + plan.convs(spatial=False) + linear):
+        if _undivided(plan.operations[node]) and _feeds_layers(plan, node):
             draft = plan.copy()
-            wide = times(plan.channels(node), factor)
+            wide = times(plan.operations[node].get("out_channels"), factor)
             draft.operations[node] = draft.operations[node].having(out_channels=wide)
-            yield draft, f"{factor} times the channels between {plan.label[node]} and the next convolution"
+            yield draft, f"{factor} times the channels between {plan.label[node]} and the next layer"
 
 
-def _ends_in_dense(plan: Plan, node: int) -> bool:
-    """Whether nothing but BN and activations lies between `node` and undivided convolutions."""
-    users = plan.users(node)
-    if not users or OUTPUT in users:
-        return False
-    return all(
-        (operation.name == "Conv2d" and operation.get("groups", "1") == "1")
-        or (operation.name in ("BN", "ReLU", "GELU") and _ends_in_dense(plan, user))
-        for user in users
-        for operation in [plan.operations[user]]
+def _undivided(operation: Operation) -> bool:
+    return operation.name in ("Conv2d", "Linear") and operation.get("groups", "1") == "1"
+
+
+def _feeds_layers(plan: Plan, node: int) -> bool:
+    """Whether nothing but normalisation and activations lies between `node` and undivided layers."""
+    return OUTPUT not in plan.users(node) and all(
+        _undivided(plan.operations[user])
+        or (plan.operations[user].name in ("BN", "LN", "ReLU", "GELU") and _feeds_layers(plan, user))
+        for user in plan.users(node)
     )

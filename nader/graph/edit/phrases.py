@@ -84,7 +84,7 @@ def _read(table: str) -> dict[str, str]:
     kinds: dict[str, str] = {}
     for entry in table.strip().replace("\n    ", " ").split("\n"):
         kind, phrases = entry.split(": ", 1)
-        kinds.update((phrase.strip(), kind) for phrase in phrases.split(","))
+        kinds.update((phrase.strip(), kind) for phrase in (kind.replace("-", " "), *phrases.split(",")))
     return kinds
 
 
@@ -100,7 +100,11 @@ def edits_named_in(text: str) -> tuple[str, ...]:
     """Every kind of edit that a sentence names, the longest phrase first, then the earliest."""
     plain = re.sub(r"[\s\-_‐‑–/,]+", " ", text.lower().replace("×", "x"))
     found = [(-len(match[1]), match.start(), KINDS_BY_PHRASE[match[1]]) for match in _PATTERN.finditer(plain)]
-    return tuple(dict.fromkeys(kind for _, _, kind in sorted(found)))
+    kinds = list(dict.fromkeys(kind for _, _, kind in sorted(found)))
+    if {"parallel-add", "parallel-concat"} <= set(kinds) and not re.search(r"\b(add|sum)", plain):
+        # "Parallel branches" says nothing of how they are joined; what is concatenated is not added.
+        kinds.remove("parallel-add")
+    return tuple(kinds)
 
 
 def edit_named_in(text: str) -> str | None:

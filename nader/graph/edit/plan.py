@@ -123,16 +123,24 @@ class Plan(Sketch):
         return self.inputs[OUTPUT][0]
 
     def maps(self) -> list[int]:
-        """All feature maps but the output itself, in topological order, the input first."""
-        return [node for node in self.original if node != OUTPUT and self.is_map(node)]
+        """All feature maps but the output itself, in topological order, the input first.
+
+        Maps whose number of channels does not follow C, such as a gate's single channel, do not count.
+        """
+        return [
+            node
+            for node in self.original
+            if node != OUTPUT and self.is_map(node) and len(set(self.width(node))) == len(self.sites)
+        ]
 
     def convs(self, *, dense: bool | None = None, spatial: bool = True) -> list[int]:
         """Stride-1 convolutions from map to map, 1x1 or not (`spatial`), in one group or not (`dense`)."""
+        maps = self.maps()
         return [
             node
-            for node in self.maps()
+            for node in maps
             if self.operations[node].name == "Conv2d"
-            and self.is_map(self.inputs[node][0])
+            and self.inputs[node][0] in maps
             and self.operations[node].get("stride", "1") in ("1", "(1,1)")
             and (self.operations[node].get("kernel_size") not in ("1", "(1,1)")) == spatial
             and (dense is None or dense == (self.operations[node].get("groups", "1") == "1"))
@@ -155,13 +163,13 @@ class Plan(Sketch):
             for addition in reversed(self.maps())
             if self.operations[addition].name == "Add"
             for node in self.inputs[addition]
-            if node != INPUT and self.is_map(node) and not self.is_skip(node, addition)
+            if node != INPUT and node in self.maps() and not self.is_skip(node, addition)
         ]
         return list(dict.fromkeys(ends))
 
     def anchors(self) -> list[int]:
         """Places for new operations: ends of residual branches, what the output takes, then other layers."""
-        outer = [self.tail()] if self.is_map(self.tail()) and self.tail() != INPUT else []
+        outer = [self.tail()] if self.tail() in self.maps() and self.tail() != INPUT else []
         places = list(dict.fromkeys([*self.branch_ends(), *outer, *reversed(self.units())]))
         # A place that was edited before comes after those that were not, so that repeated edits spread out.
         return sorted(places or [INPUT], key=lambda node: self.operations[node].name == "Mul")[:6]

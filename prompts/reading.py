@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from itertools import pairwise
 
 _REASONING = ("think", "thinking", "reasoning", "thought")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([A-Za-z0-9_+-]*)[^\n]*$", re.MULTILINE)
@@ -25,20 +26,18 @@ def without_reasoning(text: str) -> str:
 
 
 def tagged(text: str, name: str) -> list[str]:
-    """Bodies of `<name>…</name>`, any case; a last one left open runs to the end of the text."""
-    lower = text.lower()
-    opening, closing = f"<{name}>", f"</{name}>"
+    """Bodies of `<name>…</name>`, any case; a last one left open runs to the end of the text.
+
+    One that is opened again before it is closed was only mentioned ("I write <block> …") and does not count.
+    """
+    marks = list(re.finditer(rf"<(/?){name}>", text, re.IGNORECASE))
     bodies: list[str] = []
-    at = lower.find(opening)
-    while at >= 0:
-        start = at + len(opening)
-        end = lower.find(closing, start)
-        again = lower.find(opening, start)
-        if end < 0 or 0 <= again < end:
-            # Never closed, or mentioned in passing ("I write <block> …") before the real one opens.
-            end = len(text) if again < 0 else again
-        bodies.append(html.unescape(text[start:end]).strip())
-        at = lower.find(opening, end)
+    for place, mark in enumerate(marks):
+        following = marks[place + 1] if place + 1 < len(marks) else None
+        if mark[1] or (following is not None and not following[1]):
+            continue
+        end = following.start() if following is not None else len(text)
+        bodies.append(html.unescape(text[mark.end() : end]).strip())
     return [body for body in bodies if body]
 
 
@@ -66,7 +65,7 @@ def graphs_in(text: str) -> list[str]:
     """What looks like blocks: from each `##name##` header to the last edge before the next header."""
     starts = [m.start() for m in _HEADER.finditer(text)]
     found = []
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+    for start, end in pairwise([*starts, len(text)]):
         kept: list[str] = []
         last_edge = 0
         for line in text[start:end].splitlines():

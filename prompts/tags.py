@@ -6,7 +6,7 @@ import re
 
 # A `<` that could begin a tag, a comment or a chat template's control token. Plain comparisons (`3<5`) and
 # the arrows of the block language stay as they are.
-_TAG_LIKE = re.compile(r"<(?=[\s]{0,8}[/!?|]?[\s]{0,8}[A-Za-z_])")
+_TAG_LIKE = re.compile(r"<(?=\s{0,8}[/!?|A-Za-z_])")
 # C0 and C1 controls except tab and line feed, lone surrogates, marks that reverse the order of reading.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 

@@ -189,7 +189,9 @@ class Log(Reader):
                 last = rows[-1][0]
 
     async def close(self) -> None:
-        """Write what is queued, give the lock back, close the file."""
+        """Write what is queued, give the lock back, close the file; harmless when closed."""
+        if self._closing:
+            return
         writer, self._closing = self._writer, True
         while self._busy or self._queue:
             await self._exclusively(lambda: None)

@@ -61,6 +61,7 @@ _KINDS = (
         r"formulation|algorithms?|proposed|layers?|building",
     ),
 )
+_LONGEST_HEADING = 130
 _NUMBER = r"(?:[A-Z]?\d{1,2}(?:\.\d{1,2}){0,3}|[IVX]{1,5}|[A-H](?=\.))\.?"
 _NUMBERED = re.compile(rf"^(?P<number>{_NUMBER})[\s:]+(?P<title>[A-Z\d][^\n]{{0,110}})$")
 _BARE_NUMBER = re.compile(rf"^{_NUMBER}$")
@@ -195,7 +196,7 @@ def _headings(lines: list[_Line]) -> list[_Heading]:
 
 
 def _heading(index: int, text: str, following: str) -> _Heading | None:
-    if not text or len(text) > 130 or _LEADERS.search(text):
+    if not text or len(text) > _LONGEST_HEADING or _LEADERS.search(text):
         return None
     body = index + 1
     if _BARE_NUMBER.match(text) and _is_title(following):
@@ -328,7 +329,7 @@ def _join(lines: list[str]) -> str:
         line = _TAGS.sub("", raw).strip()
         if not line:
             continue
-        is_heading = bool(_MARKDOWN.match(line) or _BARE_HEADINGS.match(line)) or _numbered_heading(line)
+        is_heading = _looks_like_heading(line)
         if out and not is_heading and not out[-1].endswith("\n"):
             if out[-1].endswith("-") and line[0].islower():
                 out[-1] = out[-1][:-1] + line
@@ -341,6 +342,9 @@ def _join(lines: list[str]) -> str:
     return "\n".join(part.strip() for part in out)
 
 
-def _numbered_heading(line: str) -> bool:
-    match = _NUMBERED.match(_plain(line))
-    return bool(match and _is_title(match["title"]))
+def _looks_like_heading(line: str) -> bool:
+    if len(line) > _LONGEST_HEADING:
+        return False
+    numbered = _NUMBERED.match(_plain(line))
+    titled = numbered and _is_title(numbered["title"])
+    return bool(titled or _MARKDOWN.match(line) or _BARE_HEADINGS.match(line))

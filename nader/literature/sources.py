@@ -57,7 +57,7 @@ def parse_source(spec: str, endpoints: Endpoints | None = None) -> PaperSource |
 
 def _local(spec: str) -> PaperSource | InspirationFile:
     path = Path(spec).expanduser()
-    if path.is_dir():
+    if spec.strip() and path.is_dir():
         return FolderSource(path)
     if not path.is_file():
         raise SourceSpecError(f"{spec!r} is no source of papers and no file. A source is {FORMS}.")

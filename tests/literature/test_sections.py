@@ -99,10 +99,8 @@ def test_a_section_is_cut_to_its_budget_and_says_so(budget):
 
 def test_rows_of_a_table_do_not_pass_for_sections():
     rows = "\n".join(["4 Conv layers 128 64", "7 Pooling", "2 CARD16 VERSION", "9 Something Else"])
-    text = paper(
-        f"1. Introduction\n{BODY}\n2. Method\n{BODY}\n{rows}\nThe end of the method. {BODY}\n3. Experiments\n{BODY}"
-    )
-    section = method_section(text)
+    method = f"2. Method\n{BODY}\n{rows}\nThe end of the method. {BODY}"
+    section = method_section(paper(f"1. Introduction\n{BODY}\n{method}\n3. Experiments\n{BODY}"))
     assert section.heading == "2. Method" and "The end of the method." in section.text
 
 
@@ -177,7 +175,18 @@ def test_the_title_is_the_files_own_if_it_can_be_one(given, title):
 
 
 @pytest.mark.parametrize(
-    "text", ["", " \n\f", "0" * 5000, "#" * 300, "1.\n2.\n3.\n", "I\nI\nI\nI", "A. b\n" * 900]
+    "text",
+    [
+        "",
+        " \n\f",
+        "0" * 5000,
+        "#" * 300,
+        "1.\n2.\n3.\n",
+        "I\nI\nI\nI",
+        "A. b\n" * 900,
+        "# a" + " " * 300_000 + "b",
+        "<" * 100_000,
+    ],
 )
 def test_no_text_is_too_strange(text):
     section = method_section(paper(text))

@@ -1,0 +1,277 @@
+"""Answers from the log alone: why a candidate was made, how its life went, and where two runs part.
+
+Pure functions over projections and history; they decide nothing and print nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from actors.divergence import first_difference
+from actors.history import History
+from events import Envelope
+from store.lineage import Segment
+from store.projections import Views
+from store.projections.ledger import Totals
+from store.projections.tree import Candidate
+from store.reader import Reader
+
+MEASURED = frozenset(
+    {"latency", "latency_ms", "seconds", "cost", "peak_memory", "attempts", "reused", "source"}
+)
+"""Fields of events that measure the world: two runs that decide alike may differ in them."""
+
+
+# ---- why
+# -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a candidate was made."""
+
+    candidate: Candidate
+    chain: tuple[Envelope, ...]
+    """From the event that proposed it, cause by cause, up to the campaign's first event."""
+    ancestors: tuple[Candidate, ...]
+    """Its parent, that one's parent, and so on up to the base."""
+    inspiration: Any | None
+    """The inspiration it follows, as the knowledge base has it; None for the base and for a model's own
+    ideas."""
+    ranked: Envelope | None
+    """The ranking that put the inspiration forward."""
+    parent_chosen: Envelope | None
+    """The choice of its parent."""
+    spent: Totals
+
+
+def why(views: Views, history: History, candidate: Candidate, upto: int | None = None) -> Why:
+    """The causation chain of a candidate up to the campaign's start, with its inspiration and its cost."""
+    about = [
+        e for e in history.events if e.correlation == candidate.id and (upto is None or e.position <= upto)
+    ]
+    origin = next((e for e in about if e.type in ("ProposalMade", "BaseDesigned")), None)
+    known = views.knowledge.inspiration(candidate.inspiration, upto) if candidate.inspiration else None
+    return Why(
+        candidate,
+        tuple(chain(origin, history)) if origin else (),
+        tuple(_ancestors(views, candidate, upto)),
+        known,
+        _of_round(history, "InspirationsRanked", candidate.round),
+        _of_round(history, "ParentChosen", candidate.round),
+        views.ledger.by_candidate(upto).get(candidate.id, Totals()),
+    )
+
+
+def chain(event: Envelope | None, history: History) -> Iterable[Envelope]:
+    """An event, its cause, the cause of that, up to one without a cause, then the campaign's first event."""
+    last = event
+    while event is not None:
+        yield event
+        last = event
+        event = history.at(event.causation) if event.causation is not None else None
+    first = history.events[0] if history.events else None
+    if first is not None and last is not None and last.position != first.position:
+        yield first
+
+
+def _ancestors(views: Views, candidate: Candidate, upto: int | None) -> Iterable[Candidate]:
+    parent = candidate.parent
+    while parent is not None:
+        above = views.tree.candidate(parent, upto)
+        if above is None:
+            return
+        yield above
+        parent = above.parent
+
+
+def _of_round(history: History, type_name: str, number: int) -> Envelope | None:
+    if number < 1:
+        return None
+    return next((e for e in history.events if e.type == type_name and e.data().get("round") == number), None)
+
+
+# ---- trace
+# ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A step in a candidate's life."""
+
+    event: Envelope
+    since: float
+    """Seconds after the first moment."""
+    repeated: int = 1
+    """How many progress events in a row it stands for: the epochs of a training are one moment, the last
+    of them."""
+
+
+def trace(log: Reader, branch: str, candidate: str, upto: int | None = None) -> tuple[Moment, ...]:
+    """All that happened to a candidate, in order; runs of epochs are drawn together."""
+    moments: list[Moment] = []
+    for envelope in log.read(branch, upto=upto):
+        if envelope.correlation != candidate:
+            continue
+        since = envelope.time - moments[0].event.time if moments else 0.0
+        if envelope.type == "EpochFinished":
+            before = _same_training(moments, envelope)
+            if before is not None:
+                moments[before] = Moment(envelope, since, moments[before].repeated + 1)
+                continue
+        moments.append(Moment(envelope, since))
+    return tuple(moments)
+
+
+def _same_training(moments: Sequence[Moment], envelope: Envelope) -> int | None:
+    """The moment that holds the epochs of the same training so far, if nothing but epochs came since."""
+    job = envelope.data()["job"]
+    for index in range(len(moments) - 1, -1, -1):
+        event = moments[index].event
+        if event.type != "EpochFinished":
+            return None
+        if event.data()["job"] == job:
+            return index
+    return None
+
+
+# ---- diff
+# ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The first thing that two runs do differently, by the effect that both have a record of."""
+
+    actor: str
+    type: str
+    positions: tuple[int, int]
+    path: str
+    values: tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one of two runs did after they part."""
+
+    run: str
+    events: int
+    """Events after the parting."""
+    settings: dict[str, Any]
+    """Settings (dotted) whose values differ from the other's, with this one's."""
+    designer: str
+    candidates: tuple[Candidate, ...]
+    """Those whose proposal the other does not share, in order."""
+    best: Candidate | None
+    spent: Totals
+    """After the parting."""
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Where two runs part, and what each found."""
+
+    shared: int
+    """The last position they have in common; 0 if they have no history in common."""
+    sides: tuple[Side, Side]
+    first: Decision | None
+    """The first decision after the parting that both made, and made differently."""
+    same_designs: tuple[tuple[str, str], ...]
+    """Pairs of candidates, one of each side, with the same canonical digest."""
+
+
+def diff(
+    logs: tuple[Reader, Reader],
+    runs: tuple[str, str],
+    folded: tuple[tuple[Views, History], tuple[Views, History]],
+) -> Diff:
+    """Compare two runs, which may lie in one log or in two."""
+    shared = shared_position(logs, runs)
+    after = tuple([e for e in history.events if e.position > shared] for _, history in folded)
+    sides = tuple(_side(runs[n], folded[n][0], folded[1 - n][0], after[n], shared) for n in (0, 1))
+    digests = [{c.digest: c.id for c in reversed(side.candidates) if c.digest} for side in sides]
+    same = tuple((digests[0][key], digests[1][key]) for key in digests[0] if key in digests[1])
+    return Diff(shared, (sides[0], sides[1]), _first_decision(after[0], after[1]), same)
+
+
+def shared_position(logs: tuple[Reader, Reader], runs: tuple[str, str]) -> int:
+    """The last position that two histories have in common.
+
+    In one log the lineages tell it; in two, the hashes do: equal hashes at a position mean equal histories
+    up to it.
+    """
+    heads = [log.head(run).position for log, run in zip(logs, runs, strict=True)]
+    if logs[0].path.resolve() == logs[1].path.resolve():
+        return min(_shared_lineage(logs[0].lineage(runs[0]), logs[0].lineage(runs[1])), *heads)
+    low, high = 0, min(heads)
+    while low < high:
+        middle = (low + high + 1) // 2
+        equal = logs[0].at(runs[0], middle).hash == logs[1].at(runs[1], middle).hash
+        low, high = (middle, high) if equal else (low, middle - 1)
+    return low
+
+
+def _shared_lineage(first: Sequence[Segment], second: Sequence[Segment]) -> int:
+    shared = 0
+    for one, other in zip(first, second, strict=False):
+        if one.branch != other.branch:
+            break
+        shared = min(one.end, other.end)
+        if one.end != other.end:
+            break
+    return shared
+
+
+def _side(run: str, views: Views, other: Views, after: Sequence[Envelope], shared: int) -> Side:
+    mine, theirs = (dict(flat(side.status.settings())) for side in (views, other))
+    own = {e.correlation for e in after if e.type in ("ProposalMade", "BaseDesigned")}
+    return Side(
+        run,
+        len(after),
+        {
+            key: mine.get(key)
+            for key in sorted(mine.keys() | theirs.keys())
+            if mine.get(key) != theirs.get(key)
+        },
+        views.status.designer(),
+        tuple(candidate for candidate in views.tree.candidates() if candidate.id in own),
+        views.tree.best(),
+        _since(views, shared),
+    )
+
+
+def _since(views: Views, position: int) -> Totals:
+    """What was spent after a position."""
+    whole, before = views.ledger.totals(), views.ledger.totals(position)
+    return Totals(*(getattr(whole, field.name) - getattr(before, field.name) for field in fields(Totals)))
+
+
+def _first_decision(first: Sequence[Envelope], second: Sequence[Envelope]) -> Decision | None:
+    """Of all effects that both runs recorded after the parting, the first whose content differs."""
+    others = {e.effect_key: e for e in second if e.effect_key}
+    for mine in first:
+        theirs = others.get(mine.effect_key) if mine.effect_key else None
+        if theirs is None:
+            continue
+        if mine.type != theirs.type:
+            return Decision(
+                mine.actor, mine.type, (mine.position, theirs.position), "$", (mine.type, theirs.type)
+            )
+        found = first_difference(_decided(mine), _decided(theirs))
+        if found is not None:
+            positions = (mine.position, theirs.position)
+            return Decision(mine.actor, mine.type, positions, found.path, (found.recorded, found.computed))
+    return None
+
+
+def _decided(envelope: Envelope) -> dict[str, Any]:
+    return {key: value for key, value in envelope.data().items() if key not in MEASURED}
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Nested settings as (dotted key, value)."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

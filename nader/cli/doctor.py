@@ -1,0 +1,56 @@
+"""`nader doctor`: what works on this machine, and what to do about the rest."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from nader.cli.failures import INVALID
+from nader.cli.finding import Finding, Standing
+from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from nader.cli.output import clean, facts, print_json, stdout
+
+_MARKS = {
+    Standing.OK: Text("✓", style="green"),
+    Standing.NOTE: Text("·", style="yellow"),
+    Standing.PROBLEM: Text("✗", style="bold red"),
+}
+
+
+def doctor(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    data: Annotated[str | None, typer.Option("--data", help="Folder of data files to look in.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the installation: versions, device, data sets, key, disk, and what may get in the way.
+
+    Each line says what works, or what does not and what to do about it. Exit status 1 if something must be
+    mended before `nader run` can work.
+    """
+    from nader.cli import health, machine
+
+    findings = [*health.look(workspace, data), *machine.look()]
+    report(findings, as_json)
+
+
+def report(findings: list[Finding], as_json: bool) -> None:
+    """Print findings, and leave with status 1 if one of them is a problem."""
+    problems = sum(finding.standing is Standing.PROBLEM for finding in findings)
+    if as_json:
+        print_json({"ok": not problems, "findings": findings})
+    else:
+        console = stdout()
+        rows = facts([])
+        rows.columns[0].style = "none"
+        for finding in findings:
+            said = Text(clean(finding.what))
+            if finding.advice:
+                said.append(f"\n→ {clean(finding.advice)}", style="yellow")
+            rows.add_row(
+                Text.assemble(_MARKS[finding.standing].copy(), " ", (clean(finding.area), "dim")), said
+            )
+        console.print(rows)
+        ending = f"{problems} to mend" if problems else "`nader run` works here."
+        console.print(Text(f"\n{ending}", style="bold red" if problems else "bold green"))
+    if problems:
+        raise typer.Exit(INVALID)

@@ -1,0 +1,243 @@
+"""`nader log`: the events of a run, filtered, whole if asked, and followed while it runs."""
+
+import contextlib
+import difflib
+import json
+import re
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from events import Envelope, event_types
+from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, WorkspaceOption
+from nader.cli.output import clean, indented, print_json_line, stdout
+from nader.cli.sentences import sentence
+from nader.errors import WorkspaceError
+from nader.positions import find_candidate, find_position
+from nader.workspace import Workspace, find_run, fold
+from store import Reader, StoreError
+
+ACTOR_STYLES = {
+    "director": "magenta",
+    "proposer": "blue",
+    "modifier": "cyan",
+    "reflector": "yellow",
+    "reader": "blue",
+    "training": "green",
+    "gateway": "dim",
+    "embedder": "dim",
+    "operator": "bold",
+    "supervisor": "red",
+}
+_EPOCHS = frozenset({"EpochFinished"})
+_POLL = 0.5
+"""Seconds between two looks at a log that is followed."""
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def log(
+    run: RunArgument = None,
+    actor: Annotated[
+        list[str] | None, typer.Option("--actor", "-a", help="Only events of this actor; may be repeated.")
+    ] = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", "-t", help="Only this event type; may be repeated.")
+    ] = None,
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option("--candidate", "-c", help="Only events about this candidate; may be repeated."),
+    ] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="POSITION", help="From this position on.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="POSITION", help="Up to this position.")] = None,
+    epochs: Annotated[bool, typer.Option("--epochs", help="With every epoch of every training.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as events are added, until Ctrl-C.")
+    ] = False,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Whole events: every field, prompts, answers and blocks as they were."),
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what happened, event by event: position, time, actor, type, candidate, and what it says.
+
+    Filters are joined by *and*, repeated ones by *or*. A position may be a number, a candidate,
+    `CANDIDATE:STAGE`, `best`, a time or `head`. With `--json`, one event a line. What an agent saw and
+    said: `nader log --actor gateway --candidate best --full`.
+    """
+    types = _types(type_ or [], epochs)
+    console = stdout()
+    with Workspace.at(workspace).reader() as reader:
+        branch = find_run(reader, run).name
+        wanted = _Filter(reader, branch, actor or [], candidate or [], first, last)
+        with contextlib.suppress(KeyboardInterrupt):
+            for envelope in _events(reader, branch, wanted, types, follow):
+                _show(console, reader, envelope, full, as_json)
+
+
+def _types(names: list[str], epochs: bool) -> list[str] | None:
+    """The event types to show; None for all. Raises WorkspaceError with the nearest name."""
+    known = event_types()
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.4)
+            hint = f"did you mean {near[0]}?" if near else f"types are {', '.join(sorted(known))}"
+            raise WorkspaceError(f"there is no event type {name!r}; {hint}")
+    if names:
+        return names
+    return None if epochs else sorted(set(known) - _EPOCHS)
+
+
+class _Filter:
+    """What is shown: a range of positions, actors, candidates. Names are checked against the run."""
+
+    def __init__(
+        self,
+        log: Reader,
+        branch: str,
+        actors: list[str],
+        candidates: list[str],
+        first: str | None,
+        last: str | None,
+    ) -> None:
+        self.first, self.last = 1, None if last is None else _number(last)
+        if first is not None:
+            self.first = _number(first) or 1
+        words = [word for word in (first, last) if word is not None and _number(word) is None]
+        self.actors, self.candidates = set(actors), set(candidates)
+        if words or candidates or actors:
+            views, history = fold(log, branch)
+            self.candidates = {find_candidate(views, name).id for name in candidates}
+            _check_actors(actors, {event.actor for event in history.events})
+            if first is not None and first in words:
+                self.first = find_position(first, log, branch, views, history)
+            if last is not None and last in words:
+                self.last = find_position(last, log, branch, views, history)
+
+    def admits(self, envelope: Envelope) -> bool:
+        """Whether the event is shown."""
+        return (not self.actors or envelope.actor in self.actors) and (
+            not self.candidates or envelope.correlation in self.candidates
+        )
+
+
+def _number(word: str) -> int | None:
+    return int(word) if word.isdecimal() else None
+
+
+def _check_actors(names: list[str], there: set[str]) -> None:
+    for name in names:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, 1, 0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(there))}"
+            raise WorkspaceError(f"no actor {name!r} has acted in this run; {hint}")
+
+
+def _events(
+    log: Reader, branch: str, wanted: _Filter, types: list[str] | None, follow: bool
+) -> Iterator[Envelope]:
+    """The events in order; with `follow`, those to come too."""
+    after = wanted.first - 1
+    while True:
+        for envelope in log.read(branch, after, wanted.last, types):
+            after = envelope.position
+            if wanted.admits(envelope):
+                yield envelope
+        if not follow or (wanted.last is not None and after >= wanted.last):
+            return
+        time.sleep(_POLL)
+
+
+def when(moment: float) -> str:
+    """A time as people write it, in the local zone."""
+    return datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def event_line(envelope: Envelope) -> Text:
+    """An event on one line."""
+    return Text.assemble(
+        (f"{envelope.position:>6} ", "dim"),
+        (f"{datetime.fromtimestamp(envelope.time):%H:%M:%S} ", "dim"),
+        (f"{clean(envelope.actor):<10} ", ACTOR_STYLES.get(envelope.actor, "")),
+        (f"{clean(envelope.correlation or ''):<6} ", "cyan"),
+        (f"{clean(envelope.type)}  ", "bold"),
+        sentence(envelope),
+    )
+
+
+def event_json(envelope: Envelope) -> dict[str, Any]:
+    """An event with the keys that docs/commands.md promises; `event` is the payload as it was stored."""
+    return {
+        "position": envelope.position,
+        "id": envelope.id,
+        "time": envelope.time,
+        "run": envelope.run,
+        "branch": envelope.branch,
+        "actor": envelope.actor,
+        "type": envelope.type,
+        "version": envelope.version,
+        "candidate": envelope.correlation,
+        "causation": envelope.causation,
+        "effect_key": envelope.effect_key,
+        "input_digest": envelope.input_digest,
+        "hash": envelope.hash,
+        "event": envelope.data(),
+    }
+
+
+def _show(console: Console, log: Reader, envelope: Envelope, full: bool, as_json: bool) -> None:
+    if as_json:
+        blobs = {"blobs": dict(_texts(log, envelope.data()))} if full else {}
+        print_json_line(event_json(envelope) | blobs)
+        return
+    console.print(event_line(envelope), soft_wrap=full or not console.is_terminal)
+    if full:
+        _print_fields(console, log, envelope)
+
+
+def _print_fields(console: Console, log: Reader, envelope: Envelope) -> None:
+    """Every field of an event; in place of a blob's digest, its text."""
+    causes = f"caused by {envelope.causation}" if envelope.causation is not None else "caused from outside"
+    console.print(Text(f"       {when(envelope.time)}, {causes}, hash {envelope.hash[:12]}", style="dim"))
+    for name, value in envelope.data().items():
+        texts = list(_texts(log, value))
+        if not texts:
+            said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            _print_text(console, name, str(said))
+        roles = [item["role"] for item in value] if name == "messages" else []
+        for index, (digest, text) in enumerate(texts):
+            title = f"{name} [{clean(roles[index])}]" if index < len(roles) else name
+            console.print(Text(f"       {title}", style="bold").append(f"  {digest[:12]}", style="dim"))
+            for line in clean(text, lines=True).rstrip().splitlines():
+                indented(console, Text(line), 9)
+
+
+def _print_text(console: Console, name: str, text: str) -> None:
+    indented(console, Text.assemble((f"{clean(name)}: ", "bold"), clean(text)), 7)
+
+
+def _texts(log: Reader, value: Any) -> Iterator[tuple[str, str]]:
+    """(digest, text) of the blobs that a value names, in order; binary ones by their size."""
+    if isinstance(value, str) and _DIGEST.match(value):
+        try:
+            data = log.blob(value)
+        except StoreError:  # a digest of something that is no blob
+            return
+        try:
+            yield value, data.decode("utf-8")
+        except UnicodeDecodeError:
+            yield value, f"({len(data)} bytes)"
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(log, item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(log, item)

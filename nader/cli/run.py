@@ -1,0 +1,79 @@
+"""`nader run`: a new campaign."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nader.campaign import Campaign
+from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption
+from nader.cli.running import run_campaign
+from nader.settings import PRESETS, CampaignSettings, load_settings
+from nader.workspace import Workspace
+
+
+def run(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE.toml]", help="Settings (`nader settings --toml` prints a file to start from)."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", "-p", help=f"Named settings: {', '.join(PRESETS)}.", show_default="digits"),
+    ] = None,
+    sets: SetOption = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Name of the run.", show_default="run-N")
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option("--candidates", "-c", help="Designs to train: short for --set search.candidates=…"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Chat model: short for --set llm.model=…")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", help="US dollars to spend at most: short for --set budget.money=…"),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            "--backend", help="Where trainings run, local or ray: short for --set training.backend=…"
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Address of the Ray cluster: short for --set training.address=…"),
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a campaign: design, train and compare networks until enough are trained or a cap is reached.
+
+    Without a key it designs by built-in rules (shown as `rule-based`); with OPENAI_API_KEY or
+    OPENAI_BASE_URL set it asks a language model. Everything goes into one log, so that it can be stopped
+    at any moment (Ctrl-C once: in order; twice: now) and taken up with `nader resume`. With `--json`,
+    progress goes to standard error and the result to standard output.
+    """
+    short = {
+        "search.candidates": candidates, "llm.model": _quoted(model), "budget.money": budget,
+        "training.backend": _quoted(backend), "training.address": _quoted(address),
+    }  # fmt: skip
+    changes = [*(sets or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    status = asyncio.run(_run(Workspace.at(workspace), load_settings(file, preset, changes), name, as_json))
+    if status:
+        raise typer.Exit(status)
+
+
+def _quoted(value: str | None) -> str | None:
+    """A text as `key=value` takes it, whatever it looks like."""
+    return None if value is None else "'" + value.replace("'", "") + "'"
+
+
+async def _run(workspace: Workspace, settings: CampaignSettings, name: str | None, as_json: bool) -> int:
+    async with await Campaign.start(workspace, settings, name) as campaign:
+        return await run_campaign(campaign, as_json)

@@ -1,0 +1,178 @@
+"""Runs a campaign in front of a person: display, Ctrl-C, and the summary at the end."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from actors.runtime import Ending
+from nader.campaign import Campaign
+from nader.cli.candidates import candidate_json, figures_line
+from nader.cli.display import Display, display_for
+from nader.cli.failures import INVALID, STOPPED
+from nader.cli.logging import beside_display
+from nader.cli.output import clean, facts, heading, indented, print_json, short, stderr, stdout
+from nader.cli.reading import Run
+from nader.cli.show import spent_text
+from nader.cli.snapshot import Snapshot, snapshot
+from nader.cli.tree import print_tree
+from nader.workspace import find_run
+
+_REFRESH = 0.25
+"""Seconds between two drawings."""
+KEYBOARD = "stopped from the keyboard"
+
+
+async def run_campaign(campaign: Campaign, as_json: bool) -> int:
+    """Run until it is finished or paused, print the summary, and return the exit status."""
+    console = stderr() if as_json else stdout()
+    with contextlib.ExitStack() as stack:
+        display = display_for(console)
+        if console.is_terminal:
+            stack.enter_context(beside_display(campaign.workspace.path / "nader.log"))
+        stack.enter_context(display)
+        display.say(
+            f"{campaign.branch}: designed by {campaign.views.status.designer()}, log {campaign.workspace.log}"
+        )
+        campaign.observe(lambda envelope: display.event(envelope, campaign.views))
+        stack.enter_context(_interruptible(campaign, display))
+        drawing = asyncio.ensure_future(_draw(display, campaign))
+        try:
+            ending = await campaign.run()
+        finally:
+            drawing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await drawing
+    _summarise(campaign, ending, as_json)
+    if ending.kind == "paused":
+        return STOPPED if ending.reason == KEYBOARD else 0
+    return INVALID if ending.reason == "base-failed" else 0
+
+
+async def _draw(display: Display, campaign: Campaign) -> None:
+    began = time.monotonic()
+    before: int | None = None
+
+    def now() -> Snapshot:
+        nonlocal before
+        shown = snapshot(
+            campaign.branch,
+            campaign.views,
+            campaign.settings,
+            campaign.progress,
+            elapsed=time.monotonic() - began,
+            settled_before=before or 0,
+        )
+        before = shown.settled if before is None else before
+        return shown
+
+    while True:
+        display.refresh(now)
+        await asyncio.sleep(_REFRESH)
+
+
+@contextlib.contextmanager
+def _interruptible(campaign: Campaign, display: Display) -> Iterator[None]:
+    """Ctrl-C once: stop in order; twice: now. A terminated process leaves in order too."""
+    loop = asyncio.get_running_loop()
+    pressed = 0
+
+    def stop() -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed == 1:
+            display.say(
+                "Stopping in order: open answers are waited for, trainings checkpoint. Ctrl-C again: now."
+            )
+        campaign.pause(KEYBOARD, now=pressed > 1)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    with contextlib.suppress(NotImplementedError):  # Windows: the default handler raises KeyboardInterrupt
+        for number in signals:
+            loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+
+def _summarise(campaign: Campaign, ending: Ending, as_json: bool) -> None:
+    head = campaign.log.head(campaign.branch)
+    if as_json:
+        print_json(_as_json(campaign, ending) | {"head": {"position": head.position, "hash": head.hash}})
+        return
+    console = stdout()
+    info = find_run(campaign.log, campaign.branch)
+    console.print()
+    print_tree(console, Run(campaign.workspace, campaign.log, info, campaign.views, campaign.history, None))
+    _print_result(console, campaign, ending)
+    console.print(
+        facts([("log", clean(campaign.workspace.log)), ("head", f"{head.hash} at position {head.position}")])
+    )
+    _print_next(console, campaign, ending)
+
+
+def _print_result(console: Console, campaign: Campaign, ending: Ending) -> None:
+    views = campaign.views
+    base, best = views.tree.candidate("base"), views.tree.best(objective=campaign.settings.search.objective)
+    how = "finished" if ending.kind == "finished" else "paused"
+    console.print(
+        heading(
+            f"\n{campaign.branch} {how}: {clean(ending.reason)}, designed by {clean(views.status.designer())}"
+        )
+    )
+    finished = views.status.finished()
+    if finished is not None and finished.detail:
+        indented(console, Text(clean(finished.detail)), 2)
+    rows: list[tuple[str, Any]] = []
+    if base is not None:
+        rows.append(("base", Text.assemble((f"{base.id:<7}", "cyan"), figures_line(base))))
+    if best is not None and base is not None and best.id != base.id:
+        rows.append(("best", Text.assemble((f"{clean(best.id):<7}", "cyan"), figures_line(best, base))))
+        rows.append(("", Text(short(best.suggestion, 160), style="dim")))
+    elif best is not None:
+        rows.append(("best", "none is better than the base"))
+    rows.append(("cost", spent_text(views.ledger.totals())))
+    console.print(facts(rows))
+
+
+def _print_next(console: Console, campaign: Campaign, ending: Ending) -> None:
+    """Commands that go on from here."""
+    where = (
+        "" if campaign.workspace.path == Path("nader-workspace") else f" -w {clean(campaign.workspace.path)}"
+    )
+    steps = [
+        ("nader show best", "the best design, its idea and its figures"),
+        ("nader why best", "why it was made"),
+        ("nader log", "every event; --full with prompts and answers"),
+        ("nader verify", "prove the log"),
+        ("nader export best", "take the network away"),
+    ]
+    if ending.kind == "paused":
+        steps.insert(0, (f"nader resume {campaign.branch}", "go on"))
+    console.print(heading("\nNext"))
+    console.print(facts((f"{command}{where}", said) for command, said in steps))
+
+
+def _as_json(campaign: Campaign, ending: Ending) -> dict[str, Any]:
+    views = campaign.views
+    base, best = views.tree.candidate("base"), views.tree.best(objective=campaign.settings.search.objective)
+    return {
+        "run": campaign.branch,
+        "ending": ending.kind,
+        "reason": ending.reason,
+        "designer": views.status.designer(),
+        "log": campaign.workspace.log,
+        "base": base and candidate_json(base),
+        "best": best and candidate_json(best, best=best.id),
+        "candidates": len([c for c in views.tree.candidates() if c.parent is not None]),
+        "spent": views.ledger.totals(),
+    }

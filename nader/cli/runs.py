@@ -1,0 +1,88 @@
+"""`nader runs`: the runs of a workspace and how they stand."""
+
+from typing import Any
+
+from rich.text import Text
+
+from nader.cli.candidates import gain_text
+from nader.cli.log import when
+from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from nader.cli.output import clean, percent, print_json, stdout, table
+from nader.workspace import LIBRARY, Workspace, fold
+from store import BranchInfo, Reader, lock_holder
+
+
+def runs(workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
+    """List runs, forks and libraries: how far each came, its best candidate, its head hash.
+
+    Keep a head hash elsewhere to be able to prove later that nothing was cut off the end of a log.
+    """
+    place = Workspace.at(workspace)
+    with place.reader() as log:
+        rows = [_row(log, info) for info in log.branches()]
+        holder = lock_holder(place.log)
+    if as_json:
+        print_json({"workspace": place.path, "log": place.log, "writer": holder, "runs": rows})
+        return
+    console = stdout()
+    shown = table(
+        "run", "state", "designer", "data", ("trained", "right"), "best", ("events", "right"), "begun"
+    )
+    for row in rows:
+        shown.add_row(
+            _name(row), row["state"], clean(row["designer"]), clean(row["dataset"]),
+            str(row["trained"] or "-"),
+            _best(row), str(row["events"]), when(row["created"])[5:16],
+        )  # fmt: skip
+    console.print(shown)
+    if holder is not None:
+        console.print(Text(f"The log is being written by {clean(holder)}.", style="yellow"))
+
+
+def _row(log: Reader, info: BranchInfo) -> dict[str, Any]:
+    """What is known of a run, with the keys that docs/commands.md promises."""
+    head = log.head(info.name)
+    row: dict[str, Any] = {
+        "name": info.name, "run": info.run, "parent": info.parent, "fork_position": info.fork_position,
+        "created": info.created, "events": head.position, "head": head.hash,
+    }  # fmt: skip
+    views, _ = fold(log, info.name)
+    status, best = views.status, views.tree.best()
+    if info.name.startswith(LIBRARY):
+        found = f"{views.knowledge.count()} inspirations"
+        return row | dict.fromkeys(("designer", "dataset")) | {"state": found, "trained": 0, "best": None}
+    base = views.tree.candidate("base")
+    finished, paused = status.finished(), status.paused()
+    state = (
+        f"finished ({finished.reason})"
+        if finished
+        else f"paused ({paused.reason})"
+        if paused
+        else "not finished"
+    )
+    gain = (
+        best.validation - base.validation if best and base and best.validation and base.validation else None
+    )
+    trained = [c for c in views.tree.candidates() if c.parent is not None and c.stage == "trained"]
+    return row | {
+        "state": state,
+        "designer": status.designer(),
+        "dataset": status.settings().get("training", {}).get("dataset"),
+        "trained": len(trained),
+        "best": best and {"id": best.id, "validation": best.validation, "test": best.test, "gain": gain},
+    }
+
+
+def _name(row: dict[str, Any]) -> Text:
+    name = Text(clean(row["name"]), style="bold")
+    if row["parent"] is not None:
+        name.append(f"\nfork of {clean(row['parent'])} at {row['fork_position']}", style="dim")
+    return name
+
+
+def _best(row: dict[str, Any]) -> Text:
+    best = row["best"]
+    if not best:
+        return Text("-")
+    said = Text(f"{clean(best['id'])} {percent(best['validation'])}")
+    return said if best["gain"] is None else said.append(" ").append_text(gain_text(best["gain"]))

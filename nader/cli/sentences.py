@@ -1,0 +1,132 @@
+"""What an event says, in one line for a person."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from events import Envelope, EventError
+from nader.cli.output import count, duration, money, percent, short
+
+_LINE = 160
+
+
+def sentence(envelope: Envelope) -> str:
+    """One line about an event, harmless to print; for one that does not read, why."""
+    try:
+        event = envelope.event
+    except EventError as error:
+        return f"cannot be read: {short(error, _LINE)}"
+    say = _SENTENCES.get(envelope.type)
+    return short(say(event), _LINE) if say else ""
+
+
+def _settings(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in changes.items()) or "nothing"
+
+
+def _figures(e: Any) -> str:
+    return f"validation {percent(e.validation)}, test {percent(e.test)}"
+
+
+def _cost(e: Any) -> str:
+    return f"{count(e.input_tokens)} + {count(e.output_tokens)} tokens, {money(e.cost)}"
+
+
+def _or(text: str, other: str) -> str:
+    return text or other
+
+
+_SENTENCES: dict[str, Callable[[Any], str]] = {
+    "CampaignStarted": lambda e: f"with {e.designer}, nader {e.nader_version}",
+    "BaseDesigned": lambda e: (
+        f"{e.source}: width {e.width}, {count(e.params)} parameters, {count(e.macs)} MACs"
+    ),
+    "RoundOpened": lambda e: f"round {e.round}, which may see results up to round {e.visible}",
+    "RoundDesigned": lambda e: (
+        f"round {e.round} on {e.parent}: {len(e.accepted)} to train, {len(e.duplicates)} duplicates, "
+        f"{len(e.abandoned)} abandoned"
+    ),
+    "RoundClosed": lambda e: f"round {e.round}",
+    "CampaignFinished": lambda e: f"{e.reason}, best {e.best or 'none'}{f': {e.detail}' if e.detail else ''}",
+    "CampaignPaused": lambda e: e.reason,
+    "CampaignResumed": lambda e: f"with nader {e.nader_version}",
+    "SettingsChanged": lambda e: f"{_settings(e.changes)}, with {e.designer}",
+    "Forked": lambda e: (
+        f"from {e.parent} at {e.at}; open requests: {e.open_requests}{', answers reused' if e.reuse else ''}"
+    ),
+    "HandlerFailed": lambda e: f"{e.actor}, attempt {e.attempt}{', given up' if e.final else ''}: {e.error}",
+    "ParentChosen": lambda e: f"round {e.round} works on {e.parent} ({e.strategy}): {e.reason}",
+    "InspirationsRanked": lambda e: (
+        f"round {e.round}: {len(e.retrieved)} retrieved, ranked by {e.by}: {', '.join(e.ranking[:5])}"
+        f"{', …' if len(e.ranking) > 5 else ''}"
+    ),
+    "ProposalMade": lambda e: f"{e.candidate} from {e.parent}: {e.suggestion}",
+    "DuplicateRecognised": lambda e: f"{e.candidate} is the same design as {e.original}",
+    "DraftRejected": lambda e: f"{e.role}, round {e.round}, try {e.attempt}: {', '.join(e.codes)}",
+    "DraftAccepted": lambda e: (
+        f"{e.role}, round {e.round}, try {e.attempt}{f', read liberally: {e.notes[0]}' if e.notes else ''}"
+    ),
+    "DesignReady": lambda e: (
+        f"width {e.width}, {count(e.params)} parameters, {count(e.macs)} MACs, after {e.attempts} drafts, "
+        f"digest {e.digest[:12]}"
+    ),
+    "DesignAbandoned": lambda e: f"{e.category} after {e.attempts} drafts: {e.reason}",
+    "TrainingRequested": lambda e: (
+        f"{e.dataset} with recipe {e.recipe.get('name', '?')}, width {e.width}, seed {e.seed}"
+    ),
+    "TrainingStarted": lambda e: f"on {e.slot}{f', from epoch {e.first_epoch}' if e.first_epoch > 1 else ''}",
+    "EpochFinished": lambda e: (
+        f"epoch {e.epoch}/{e.epochs}, loss {e.loss:.4f}, training accuracy {percent(e.accuracy)}, "
+        f"{duration(e.seconds)}"
+    ),
+    "TrainingCompleted": lambda e: (
+        f"{_figures(e)}, {e.epochs} epochs in {duration(e.seconds)} on {e.device}"
+        f"{f'; stopped early: {e.hopeless}' if e.hopeless else ''}"
+    ),
+    "ResultReused": lambda e: f"{_figures(e)}, adopted from {e.source}",
+    "TrainingFailed": lambda e: f"{e.kind} after {e.epochs} epochs: {e.message}",
+    "TrainingCancelled": lambda e: e.reason,
+    "CandidateTrained": lambda e: (
+        f"{_figures(e)}, mean of {len(e.seeds)} seed{'s' if len(e.seeds) > 1 else ''}"
+    ),
+    "CandidateFailed": lambda e: f"{e.kind}: {e.message}",
+    "RetrainingRecorded": lambda e: (
+        f"{e.candidate} on {e.dataset} with {e.recipe}: test "
+        f"{', '.join(percent(value) for value in e.test) or 'none'} over {len(e.seeds)} seeds"
+    ),
+    "ReflectionRequested": lambda e: f"on {e.candidate}",
+    "ExperienceRecorded": lambda e: f"{e.kind} ({e.category}, {e.role}): {e.tip}",
+    "LessonRecorded": lambda e: f"{e.candidate} gained {e.gain:+.2f} points over {e.parent}: {e.text}",
+    "CandidateClosed": lambda e: e.outcome,
+    "ChatRequested": lambda e: (
+        f"{e.agent} asks {_or(e.model, e.backend)}: {e.prompt} (version {e.prompt_version})"
+    ),
+    "ChatAttempted": lambda e: (
+        f"try {e.attempt}: {e.error}: {e.message}{f'; next in {duration(e.wait)}' if e.wait else ''}"
+    ),
+    "ChatCompleted": lambda e: (
+        f"{_or(e.model, e.backend)} answered: {_cost(e)}, {duration(e.latency)}"
+        f"{f', taken from {e.reused}' if e.reused else ''}"
+    ),
+    "ChatFailed": lambda e: f"{e.kind} after {e.attempts} tries: {e.message}",
+    "ChatCancelled": lambda e: e.reason,
+    "EmbeddingRequested": lambda e: f"{e.count} texts to {e.embedder}",
+    "EmbeddingCompleted": lambda e: f"{e.count} vectors of {e.dimension} from {e.embedder}",
+    "EmbeddingFailed": lambda e: f"{e.kind}: {e.message}",
+    "EmbeddingCancelled": lambda e: e.reason,
+    "ReadingStarted": lambda e: f"{e.library} from {e.source}, at most {e.maximum} papers, with {e.model}",
+    "PaperFound": lambda e: f"{e.title} ({_or(str(e.year or ''), 'no year')}, {e.ref})",
+    "PaperTextRequested": lambda e: e.paper[:12],
+    "PaperTextRead": lambda e: f"{e.section!r}, pages {e.first_page} to {e.last_page} of {e.pages}",
+    "PaperTextFailed": lambda e: f"{e.kind}: {e.message}",
+    "PaperJudged": lambda e: f"{'relevant' if e.relevant else 'not relevant'}: {e.reason}",
+    "PaperFinished": lambda e: f"{e.outcome}, {e.inspirations} inspirations",
+    "InspirationRecorded": lambda e: f"{e.inspiration}: {e.text} ({e.title}, {e.year or '?'})",
+    "InspirationMerged": lambda e: f"into {e.into} (similarity {e.similarity:.2f}): {e.text}",
+    "KnowledgeIndexed": lambda e: f"{e.count} vectors of {e.dimension} from {e.embedder}",
+    "LibraryAttached": lambda e: f"{e.library} at {e.at}: {e.inspirations} inspirations",
+}
+
+
+def described_types() -> set[str]:
+    """The event types that have a sentence."""
+    return set(_SENTENCES)

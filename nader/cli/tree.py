@@ -1,0 +1,169 @@
+"""`nader tree`: every candidate of a run, as the modification tree or as a table ordered by an objective."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from nader.cli.candidates import candidate_json, figures_line, status_text
+from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunArgument, WorkspaceOption
+from nader.cli.output import clean, count, percent, print_json, short, size, stdout, table
+from nader.cli.reading import Run, open_run
+from store.projections.objective import parse_objective
+from store.projections.tree import Candidate, Stage
+
+_BETTER_IF_LESS = ("params", "macs", "latency_ms", "peak_memory")
+
+
+def tree(
+    run: RunArgument = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            "-O",
+            help="List by a sum of figures, such as `validation - 2*params_m`; the Pareto front is marked.",
+        ),
+    ] = None,
+    at: AtOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every candidate of a run: what it was made from, how far it came, what it reached.
+
+    Accuracies are means over seeds, in percent; test accuracy is reported and never used to choose. With
+    `--objective` (figures: validation, params_m, gmacs, latency_ms, memory_mb) candidates are listed best
+    first, and those that no other beats in everything are marked.
+    """
+    with open_run(workspace, run, at) as opened:
+        if objective is not None:
+            parse_objective(objective)
+        if as_json:
+            print_json(tree_json(opened, objective))
+        elif objective is None:
+            print_tree(stdout(), opened)
+        else:
+            _print_list(stdout(), opened, objective)
+
+
+def tree_json(run: Run, objective: str | None = None) -> dict[str, object]:
+    """The tree with the keys that docs/commands.md promises."""
+    best = run.views.tree.best(run.upto, objective=objective)
+    rows = []
+    candidates = run.views.tree.candidates(run.upto)
+    front = {candidate.id for candidate in pareto_front(candidates)}
+    for candidate in candidates:
+        row = candidate_json(candidate, best=best.id if best else None)
+        score = run.views.tree.score(candidate, objective)
+        row["objective"] = score if math.isfinite(score) else None
+        row["pareto"] = candidate.id in front
+        rows.append(row)
+    return {
+        "run": run.name,
+        "position": run.position,
+        "designer": run.views.status.designer(run.upto),
+        "objective": objective or "validation",
+        "best": best.id if best else None,
+        "candidates": rows,
+    }
+
+
+def print_tree(console: Console, run: Run) -> None:
+    """The modification tree, the base at its root."""
+    candidates = run.views.tree.candidates(run.upto)
+    best = run.views.tree.best(run.upto)
+    base = next((c for c in candidates if c.parent is None), None)
+    console.print(
+        Text.assemble(
+            (clean(run.name), "bold"), f"  designed by {clean(run.views.status.designer(run.upto))}"
+        )
+    )
+    if base is None:
+        console.print("It has no candidate yet.")
+        return
+    nodes = {base.id: Tree(_label(base, base, best), guide_style="dim")}
+    for candidate in candidates[1:]:
+        above = nodes.get(candidate.parent or "")
+        if above is not None:
+            nodes[candidate.id] = above.add(_label(candidate, base, best))
+    console.print(nodes[base.id])
+    console.print(_counts(candidates))
+
+
+def _label(candidate: Candidate, base: Candidate, best: Candidate | None) -> Text:
+    chosen = best is not None and candidate.id == best.id
+    label = Text.assemble(
+        (clean(candidate.id), "bold cyan"), ("  ★ best" if chosen else "", "bold yellow"), "  "
+    )
+    if candidate.stage is not Stage.TRAINED:
+        label.append_text(status_text(candidate)).append("  ")
+    if candidate.stage is not Stage.DUPLICATE:
+        label.append_text(figures_line(candidate, base))
+    if candidate.suggestion:
+        label.append(f"\n{short(candidate.suggestion, 100)}", style="dim")
+    return label
+
+
+def _counts(candidates: Sequence[Candidate]) -> Text:
+    made = [candidate for candidate in candidates if candidate.parent is not None]
+    numbers = [(stage, sum(candidate.stage is stage for candidate in made)) for stage in Stage]
+    parts = [f"{number} {stage.value}" for stage, number in numbers if number]
+    return Text(
+        f"{len(made)} candidates: {', '.join(parts)}" if made else "No candidate besides the base yet.",
+        style="dim",
+    )
+
+
+def _print_list(console: Console, run: Run, objective: str) -> None:
+    """Trained candidates, best first."""
+    trained = [c for c in run.views.tree.candidates(run.upto) if c.trained and c.stage is not Stage.DUPLICATE]
+    ordered = sorted(trained, key=lambda c: (-run.views.tree.score(c, objective), c.params or 0, c.place))
+    front = {candidate.id for candidate in pareto_front(trained)}
+    shown = table(
+        "candidate", ("objective", "right"), ("validation", "right"), ("test", "right"), ("params", "right"),
+        ("MACs", "right"), ("latency", "right"), ("memory", "right"),
+    )  # fmt: skip
+    for candidate in ordered:
+        score = run.views.tree.score(candidate, objective)
+        latency = "-" if candidate.latency_ms is None else f"{candidate.latency_ms:.2f} ms"
+        name = Text.assemble((clean(candidate.id), "cyan"), (" ◆" if candidate.id in front else "", "yellow"))
+        shown.add_row(
+            name, f"{score:.3f}" if math.isfinite(score) else "-", percent(candidate.validation),
+            percent(candidate.test), count(candidate.params), count(candidate.macs), latency,
+            size(candidate.peak_memory),
+        )  # fmt: skip
+    console.print(shown)
+    console.print(
+        Text(
+            "◆ no other is at least as good in validation, parameters, MACs, latency and memory", style="dim"
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Point:
+    gain: float
+    costs: tuple[float, ...]
+
+    def beats(self, other: "_Point") -> bool:
+        """At least as good in everything, and better in something."""
+        as_good = self.gain >= other.gain and all(
+            a <= b for a, b in zip(self.costs, other.costs, strict=True)
+        )
+        return as_good and (self.gain, self.costs) != (other.gain, other.costs)
+
+
+def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The trained candidates that no other beats in validation accuracy and in every cost that all have a
+    figure for."""
+    trained = [c for c in candidates if c.validation is not None and c.stage is not Stage.DUPLICATE]
+    compared = [name for name in _BETTER_IF_LESS if all(getattr(c, name) is not None for c in trained)]
+    points = {
+        c.id: _Point(c.validation or 0.0, tuple(getattr(c, name) for name in compared)) for c in trained
+    }
+    return [c for c in trained if not any(points[o.id].beats(points[c.id]) for o in trained)]

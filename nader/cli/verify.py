@@ -1,0 +1,122 @@
+"""`nader verify`: proof that a log is whole, and that a run is what the agents do."""
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from nader.cli.failures import INVALID
+from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, WorkspaceOption
+from nader.cli.output import clean, duration, facts, heading, indented, print_json, short, stdout
+from nader.proof import VerifyReport
+from nader.proof import verify as prove
+from nader.workspace import Workspace
+
+_SHOWN = 5
+
+
+def verify(
+    run: RunArgument = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            "--head", metavar="HASH", help="The head hash (or its first letters) as it was kept elsewhere."
+        ),
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the hash chain of a run, then run every agent again from the log and compare each decision.
+
+    Needs no model, no key, no network, no GPU and no data. It shows an event that was changed, taken out
+    or put in, and code, prompts or rules that would decide otherwise now. It cannot show a tail that was
+    cut off, unless you kept the head hash that ends every run: give it with `--head`. Exit status 1 on any
+    difference.
+    """
+    with Workspace.at(workspace).reader() as log:
+        report = asyncio.run(prove(log, run))
+    cut = head is not None and not report.chain.head.hash.startswith(head.lower())
+    ok = report.ok and not cut
+    if as_json:
+        print_json(_as_json(report, head, ok))
+    else:
+        _print(stdout(), report, head, cut, ok)
+    if not ok:
+        raise typer.Exit(INVALID)
+
+
+def _print(console: Console, report: VerifyReport, head: str | None, cut: bool, ok: bool) -> None:
+    chain = report.chain
+    good, bad = ("holds", "green"), ("is broken", "bold red")
+    rows: list[tuple[str, Any]] = [("run", clean(report.run))]
+    rows.append(("hash chain", Text.assemble(good if chain.ok else bad, f" over {chain.events} events")))
+    if not chain.ok:
+        rows.append(("", Text(clean(chain.detail), style="red")))
+    if chain.ok:
+        rows.append(("decisions", _decisions(report)))
+    rows.append(("head", f"{chain.head.hash} at position {chain.head.position}"))
+    if cut:
+        rows.append(
+            (
+                "",
+                Text(
+                    f"is not the head that was kept ({clean(head)}): the log was cut off or rewritten",
+                    style="red",
+                ),
+            )
+        )
+    rows.append(("took", duration(report.seconds)))
+    console.print(facts(rows))
+    for difference in report.differences[:_SHOWN]:
+        console.print(
+            heading(f"\n{difference.kind}: {clean(difference.event_type)} of {clean(difference.actor)}")
+        )
+        indented(console, Text(clean(difference.sentence())), 2)
+        if difference.kind == "changed":
+            for name, value in (("recorded", difference.recorded), ("computed", difference.computed)):
+                indented(console, Text(f"{name}: {short(_text(value), 300)}"), 2)
+        indented(console, Text(f"caused by: {' ← '.join(map(clean, difference.causes))}", style="dim"), 2)
+    if len(report.differences) > _SHOWN:
+        console.print(f"… and {len(report.differences) - _SHOWN} more; --json has them all")
+    console.print(Text("\nverified" if ok else "\nnot verified", style="bold green" if ok else "bold red"))
+
+
+def _decisions(report: VerifyReport) -> Text:
+    said = Text(f"{report.handlers} handlings run again, ")
+    number = len(report.differences)
+    said.append(f"{number} differ" if number else "all as recorded", style="red" if number else "green")
+    if report.unfinished:
+        said.append(f"; {report.unfinished} were not finished")
+    if report.failed:
+        said.append(f"; {report.failed} had failed for good")
+    return said
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _as_json(report: VerifyReport, head: str | None, ok: bool) -> dict[str, Any]:
+    chain = report.chain
+    return {
+        "run": report.run,
+        "ok": ok,
+        "events": chain.events,
+        "chain": {"ok": chain.ok, "broken": chain.broken, "position": chain.position, "detail": chain.detail},
+        "head": {"position": chain.head.position, "hash": chain.head.hash, "expected": head},
+        "handlers": report.handlers,
+        "unfinished": report.unfinished,
+        "failed": report.failed,
+        "differences": [
+            {
+                "position": d.position, "actor": d.actor, "type": d.event_type, "kind": d.kind,
+                "path": d.path,
+                "recorded": d.recorded, "computed": d.computed, "causes": d.causes,
+            }
+            for d in report.differences
+        ],
+        "seconds": report.seconds,
+    }  # fmt: skip

@@ -39,18 +39,17 @@ def skeleton_of(settings: CampaignSettings, image: tuple[int, int, int]) -> Skel
     return get_skeleton(settings.training.skeleton).for_image(*image)
 
 
-def limits_of(settings: CampaignSettings) -> Limits:
-    """The campaign's limits on parameters and MACs."""
+def limits_of(settings: CampaignSettings, skeleton: Skeleton) -> Limits:
+    """The campaign's limits on parameters and MACs: the settings', else the skeleton's own; 0 lifts one."""
     training = settings.training
-    return Limits(
-        params=int(training.max_params) if training.max_params else None,
-        macs=int(training.max_macs) if training.max_macs else None,
-    )
+    params = skeleton.limits.params if training.max_params is None else int(training.max_params) or None
+    macs = skeleton.limits.macs if training.max_macs is None else int(training.max_macs) or None
+    return Limits(params=params, macs=macs)
 
 
 def choose_width(design: Design, skeleton: Skeleton, settings: CampaignSettings, classes: int) -> WidthChoice:
     """The widest network within the limits. Raises `NoWidthError`."""
-    return search_width(design, skeleton, classes, limits_of(settings))
+    return search_width(design, skeleton, classes, limits_of(settings, skeleton))
 
 
 def check(text: str, role: Role, skeleton: Skeleton) -> Checked:

@@ -126,7 +126,7 @@ def preflight(settings: CampaignSettings, workspace: Workspace, text: str, groun
         verdict = verify_design(Design.from_text(text), skeleton)
         if not verdict.ok:
             raise SettingsError(f"the base design {settings.search.base} does not verify: {verdict.report()}")
-        search_width(Design.from_text(text), skeleton, ground.classes, limits_of(settings))
+        search_width(Design.from_text(text), skeleton, ground.classes, limits_of(settings, skeleton))
     except NetworkError as error:
         raise SettingsError(str(error)) from None
 

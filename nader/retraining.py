@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.network import limits_of
 from actors.runtime import external
 from events.training import RetrainingRecorded
 from nader.assembly import training_backend
 from nader.errors import NaderError
 from nader.graph import Design
 from nader.ground import data_dir_of
-from nader.network import Limits, NetworkError, WidthChoice, get_skeleton, search_width
+from nader.network import NetworkError, Skeleton, WidthChoice, cost, get_skeleton, search_width
 from nader.settings import CampaignSettings, validated
 from nader.training import (
     Progress,
@@ -41,11 +42,8 @@ class Order:
     skeleton: str
     recipe: str
     seeds: tuple[int, ...]
-    max_params: float | None = None
-    """None keeps the campaign's limits; 0 lifts them."""
-    max_macs: float | None = None
     width: int | None = None
-    """None searches the widest within the limits."""
+    """None searches the widest within the limits of the skeleton (or of the campaign's settings)."""
 
 
 async def retrain(
@@ -92,15 +90,12 @@ def _jobs(design: Design, settings: CampaignSettings, order: Order) -> tuple[lis
     return [_job(design, settings, order, recipe, choice.width, info.classes, seed) for seed in order.seeds], choice
 
 
-def _width(design: Design, settings: CampaignSettings, order: Order, skeleton: object, classes: int) -> WidthChoice:
-    from nader.network import Skeleton, cost
-
-    assert isinstance(skeleton, Skeleton)
+def _width(
+    design: Design, settings: CampaignSettings, order: Order, skeleton: Skeleton, classes: int
+) -> WidthChoice:
     if order.width is not None:
         return WidthChoice(order.width, cost(design, skeleton, order.width, classes))
-    params = settings.training.max_params if order.max_params is None else order.max_params
-    macs = settings.training.max_macs if order.max_macs is None else order.max_macs
-    limits = Limits(params=int(params) if params else None, macs=int(macs) if macs else None)
+    limits = limits_of(settings, skeleton) if order.skeleton == settings.training.skeleton else skeleton.limits
     return search_width(design, skeleton, classes, limits)
 
 

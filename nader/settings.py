@@ -83,10 +83,10 @@ class TrainingSettings(_Section):
     """Other number of epochs than the recipe's; the result names it as a deviation."""
     seeds: tuple[int, ...] = (777,)
     """Seeds of each candidate's trainings; its figure is their mean (protocol: 777, 888, 999)."""
-    max_params: float | None = 1.5e6
-    """Limit on parameters (paper §4.2: 1.5 M)."""
-    max_macs: float | None = 0.2e9
-    """Limit on multiply-accumulates (paper §4.2: 0.2 G; 0.05 G on ImageNet16-120)."""
+    max_params: float | None = Field(None, ge=0)
+    """Limit on parameters (paper §4.2: 1.5 M); unset: the skeleton's own, 0: none."""
+    max_macs: float | None = Field(None, ge=0)
+    """Limit on multiply-accumulates (paper §4.2: 0.2 G; 0.05 G on ImageNet16-120); unset, 0: as above."""
     slots: int = Field(0, ge=0)
     """Trainings at once; 0: as many as the machine suggests."""
     device: str = "auto"

@@ -96,11 +96,18 @@ def _ranking(said: str) -> Answer:
     if bodies:
         body = bodies[-1]
     else:
-        lists = re.findall(r"\[?[\w.:/-]+\]?(?:[ \t]*[,>][ \t]*\[?[\w.:/-]+\]?)+", said)
+        lists = [found for line in said.splitlines() if len(found := _listed(line)) > 1]
         if not lists:
             raise AnswerError("The answer holds no ranking.")
-        body = lists[-1]
+        body = ", ".join(lists[-1])
     return unique(Ranking(ids=tuple(_ID.findall(unfence(body)))))
+
+
+def _listed(line: str) -> list[str]:
+    """The items of a line such as `My order: b, a > c`; empty where its parts are no single words."""
+    first, *rest = re.split(r"[,>]", line)
+    items = [*first.split()[-1:], *(part.strip() for part in rest)]
+    return items if all(_ID.fullmatch(item.strip("[]()*`. ")) for item in items) else []
 
 
 def unique(ranking: Ranking) -> Ranking:
@@ -162,8 +169,8 @@ def _suggestion(said: str) -> Answer:
     line = _tip(said).text  # type: ignore[attr-defined]
     if len(line.split()) > WORDS_OF_A_SUGGESTION:
         # A first sentence that is short enough by itself is the suggestion; what follows explains it.
-        ends = [m.end() for m in re.finditer(r"[.!?](?=\s|$)", line)]
-        fit = [end for end in ends if len(line[:end].split()) <= WORDS_OF_A_SUGGESTION]
+        start = " ".join(line.split()[:WORDS_OF_A_SUGGESTION])
+        fit = [m.end() for m in re.finditer(r"[.!?](?=\s|$)", start)]
         if not fit:
             raise AnswerError(
                 f"The suggestion has {len(line.split())} words, and may have {WORDS_OF_A_SUGGESTION}."

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 _REASONING = ("think", "thinking", "reasoning", "thought")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([A-Za-z0-9_+-]*)[^\n]*$", re.MULTILINE)
-_HEADER = re.compile(r"^[ \t>*]*#{2,3}[ \t]*[^#\n]{1,200}?[ \t]*#{2,3}", re.MULTILINE)
-EDGE = re.compile(r"\d[\w, \t]*-[ \t]*>[ \t]*\d")
+_HEADER = re.compile(r"^[ \t>*]*#{2,3}[^#\n]{1,200}#{2,3}", re.MULTILINE)
+EDGE = re.compile(r"-[ \t]{0,8}>[ \t]{0,8}\d")
 
 
 def without_reasoning(text: str) -> str:

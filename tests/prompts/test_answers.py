@@ -101,7 +101,7 @@ def test_numeric_ids_in_json_are_text() -> None:
         ("<reason>no</reason>\n<VERDICT> YES </VERDICT>", True),
         ("It concerns losses only.\n\nVerdict: no", False),
         (
-            "Yes, it adds a gate.\nIt is about a new structure of the block and about nothing else at all, surely.",
+            "Yes, it adds a gate.\nIt is about a new structure of the block, and about nothing else than that.",
             True,
         ),
         ('{"reason": "gate", "relevant": true}', True),
@@ -205,8 +205,9 @@ def test_schemas_are_what_structured_output_accepts(name: str) -> None:
 
 
 ALPHABET = st.sampled_from(
-    ["<block>", "</block>", "<think>", "</think>", "```", "##a##", "\n", "0->1", "1:output", "{", "}", '"', "yes", "no",
-     "<verdict>", "</verdict>", "<ranking>", "- x", ",", "&lt;", "\x00", "é", "a", " ", "###", "<stem>", "->"]
+    ["<block>", "</block>", "<think>", "</think>", "```", "##a##", "\n", "0->1", "1:output", "{", "}", '"',
+     "yes", "no", "<verdict>", "</verdict>", "<ranking>", "- x", ",", "&lt;", "\x00", "é", "a", " ", "###",
+     "<stem>", "->"]
 )  # fmt: skip
 
 
@@ -222,18 +223,13 @@ def test_any_text_gives_a_typed_answer_or_an_answer_error(text: str, name: str) 
 
 @pytest.mark.parametrize(
     "text",
-    ["<block>" * 50_000, "`" * 300_000, "#" * 300_000, "a," * 150_000, "0-" * 150_000, "[" * 300_000, "- " * 150_000,
+    ["<block>" * 50_000, "`" * 300_000, "#" * 300_000, "a," * 150_000, "0-" * 150_000, "[" * 300_000,
+     "- " * 150_000, "0" * 300_000, "##" + " " * 300_000, "a. " * 100_000, "<tip>" + "a " * 150_000, "> " * 150_000,
      '{"ids":' * 40_000, "<" * 300_000, "\n" * 300_000, "##a" * 100_000, " \t" * 150_000],
     ids=lambda text: repr(text[:8]),
 )  # fmt: skip
 def test_repetitive_text_is_read_in_bounded_steps(text: str) -> None:
-    for name in (
-        "modify_cell",
-        "rank_inspirations",
-        "judge_relevance",
-        "extract_inspirations",
-        "direct_code",
-    ):
+    for name in prompts.NAMES:
         try:
             parse_answer(name, text)
         except AnswerError:

@@ -115,7 +115,8 @@ def test_an_unknown_prompt_is_answered_with_the_known_ones() -> None:
         load("repare")
 
 
-GOOD = "---\nname: own\nversion: 2\npurpose: p\nvariables: a\nanswer: tip\n---\n\n# System\n\nS\n\n# User\n\n{{a}}\n"
+HEAD = "---\nname: own\nversion: 2\npurpose: p\nvariables: a\nanswer: tip\n---\n"
+GOOD = f"{HEAD}\n# System\n\nS\n\n# User\n\n{{{{a}}}}\n"
 
 
 def test_a_template_of_ones_own_is_read_under_the_same_rules(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from nader.literature.errors import (
     SourceError,
     SourceSpecError,
 )
+from nader.literature.fetch import Fetcher
 from nader.literature.lists import load_inspirations
 from nader.literature.merge import Merge, Merged, NearDuplicates, merge_near_duplicates, word_similarity
 from nader.literature.papers import (
@@ -30,6 +31,7 @@ from nader.literature.sources import InspirationFile, PaperSource, parse_source
 __all__ = [
     "Endpoints",
     "FailureKind",
+    "Fetcher",
     "Inspiration",
     "InspirationFile",
     "InspirationListError",

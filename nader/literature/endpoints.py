@@ -1,12 +1,10 @@
 """Where papers are fetched from; mirrors and test servers are named in the environment."""
 
 import os
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-if TYPE_CHECKING:
-    from nader.literature.fetch import Fetcher
+from nader.literature.fetch import Fetcher
 
 
 class Endpoints(BaseModel):
@@ -28,8 +26,6 @@ class Endpoints(BaseModel):
         }
         return cls.model_validate({name: value for name, value in given.items() if value})
 
-    def fetcher(self) -> "Fetcher":
+    def fetcher(self) -> Fetcher:
         """A fetcher that reaches these servers only, at their pace."""
-        from nader.literature.fetch import Fetcher  # an HTTP client takes long to import
-
         return Fetcher([self.arxiv, self.cvf], pause=self.pause)

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-import httpx
-
 from nader.literature.errors import RefusedError, SourceError
+
+if TYPE_CHECKING:
+    import httpx
 
 _REDIRECTS = 5
 _RETRIED = {429, 500, 502, 503, 504}
@@ -40,6 +42,8 @@ class Fetcher:
         attempts: int = 3,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        import httpx  # takes a quarter of a second, which most commands never need
+
         self.origins = frozenset(filter(None, map(origin, origins)))
         self.max_bytes = max_bytes
         self.seconds = seconds
@@ -72,6 +76,8 @@ class Fetcher:
         raise AssertionError("attempts is at least 1")
 
     def _get(self, url: str) -> bytes:
+        import httpx
+
         deadline = time.monotonic() + self.seconds
         for _ in range(_REDIRECTS + 1):
             if not self.allows(url):
@@ -89,7 +95,7 @@ class Fetcher:
                 raise _PassingError(f"{_host(url)} could not be read: {_why(error)}") from error
         raise SourceError(f"{_host(url)} redirects without end.")
 
-    def _body(self, response: httpx.Response, url: str, deadline: float) -> bytes:
+    def _body(self, response: "httpx.Response", url: str, deadline: float) -> bytes:
         if response.status_code in _RETRIED:
             wait = response.headers.get("retry-after", "")
             seconds = float(wait) if wait.isdigit() else None
@@ -126,6 +132,8 @@ def _host(url: str) -> str:
 
 
 def _why(error: Exception) -> str:
+    import httpx
+
     if isinstance(error, httpx.TimeoutException):
         return "it did not answer in time."
     if isinstance(error, httpx.ConnectError):

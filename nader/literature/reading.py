@@ -3,19 +3,16 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nader.literature.errors import RefusedError, SourceError
+from nader.literature.fetch import Fetcher
 from nader.literature.papers import FailureKind, PaperRecord, PaperText, TextFailure
 from nader.literature.pdf import PdfLimits, pdf_text
 from nader.literature.textfile import text_file
 
-if TYPE_CHECKING:
-    from nader.literature.fetch import Fetcher
-
 
 def read_paper(
-    record: PaperRecord, fetcher: "Fetcher", cache: Path, limits: PdfLimits | None = None
+    record: PaperRecord, fetcher: Fetcher, cache: Path, limits: PdfLimits | None = None
 ) -> PaperText | TextFailure:
     """The text of a paper, or why there is none; never raises for what a paper or server may do.
 
@@ -35,7 +32,7 @@ def read_paper(
 
 
 def _fetched(
-    record: PaperRecord, fetcher: "Fetcher", cache: Path, limits: PdfLimits | None
+    record: PaperRecord, fetcher: Fetcher, cache: Path, limits: PdfLimits | None
 ) -> PaperText | TextFailure:
     assert record.pdf_url is not None
     path = cache / f"{record.id}.pdf"

@@ -20,8 +20,7 @@ from actors.history import OPERATOR, SUPERVISOR, History
 from actors.keys import effect_key
 from events import Ack, Envelope, Event, Pending, encode
 from events.campaign import CampaignPaused, HandlerFailed
-from store import Log, StoreError
-from store.faults import fault
+from store import FaultPoint, Log, StoreError, fault
 from store.projections import Views
 
 log = structlog.get_logger("nader.runtime")
@@ -225,7 +224,7 @@ class Runtime:
             context = EffectorContext(self, effector.name, request)
             try:
                 terminal = await effector.perform(context, request)
-                fault("after-effect-before-record")
+                fault(FaultPoint.AFTER_EFFECT_BEFORE_RECORD)
                 await context.conclude(terminal)
                 return
             except CapReached as cap:

@@ -20,7 +20,7 @@ from nader.ground import base_text, designer_of, ground_of, library_positions, p
 from nader.settings import CampaignSettings, changed, differences, validated
 from nader.training import Backend, Progress
 from nader.workspace import Workspace, campaigns, find_run, fold
-from store import Log
+from store import BranchInfo, Log
 from store.projections import Views
 
 SESSION_STARTS = frozenset({CampaignStarted.__name__, CampaignResumed.__name__, Forked.__name__})
@@ -92,7 +92,13 @@ class Campaign:
         workspace.create()
         log = await Log.open(workspace.log)
         try:
-            branch = find_run(log, run).name
+            info = find_run(log, run)
+            branch = info.name
+            if is_half_made(log, info):
+                raise WorkspaceError(
+                    f"the fork {branch!r} was broken off while it was made; run the same command again: "
+                    f"nader fork {info.parent} --at {info.fork_position} --name {branch} …"
+                )
             views, history = fold(log, branch)
             events = [external(CampaignResumed(nader_version=nader.__version__))]
             if sets:
@@ -200,6 +206,11 @@ FIXED = (
     "synchronous",
 )
 """Settings that a run keeps: its base design, its data, its skeleton, its embeddings, its log."""
+
+
+def is_half_made(log: Log, branch: BranchInfo) -> bool:
+    """Whether a fork was broken off between its branch and its first event: its settings are not known."""
+    return branch.parent is not None and log.head(branch.name).position == branch.fork_position
 
 
 def free_name(log: Log, stem: str) -> str:

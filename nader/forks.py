@@ -10,11 +10,10 @@ from events import Envelope, Event, Pending, encode
 from events.campaign import Forked
 from events.llm import ChatCancelled, ChatRequested, EmbeddingCancelled, EmbeddingRequested
 from events.training import TrainingCancelled, TrainingRequested
-from nader.campaign import free_name, require_free, settings_changed
+from nader.campaign import free_name, is_half_made, require_free, settings_changed
 from nader.errors import WorkspaceError
 from nader.workspace import Workspace, find_run, fold
 from store import Log
-from store.faults import fault
 
 ANSWERED_BY = {
     ChatRequested.__name__: "gateway",
@@ -48,7 +47,14 @@ async def fork(
     log = await Log.open(workspace.log)
     try:
         branch = name or free_name(log, f"{parent}-fork")
-        require_free(log, branch)
+        begun = next((b for b in log.branches() if b.name == branch and is_half_made(log, b)), None)
+        if begun is None:
+            require_free(log, branch)
+        elif (begun.parent, begun.fork_position) != (parent, at):
+            raise WorkspaceError(
+                f"the fork {branch!r} of {begun.parent} at {begun.fork_position} was broken off while it was made; "
+                f"make it again (--at {begun.fork_position}), or choose another name"
+            )
         events = [
             external(
                 Forked(parent=parent, at=at, open_requests="cancel" if cancel else "reissue", reuse=reuse)
@@ -60,8 +66,8 @@ async def fork(
                 events.append(external(settings_changed(views, sets, log)))
             if cancel:
                 events.extend(_cancelled(history))
-        await log.create_branch(branch, run=parent, parent=parent, position=at)
-        fault("during-fork")
+        if begun is None:
+            await log.create_branch(branch, run=parent, parent=parent, position=at)
         await log.append(branch, events)
         return branch
     finally:

@@ -101,7 +101,7 @@ def test_numeric_ids_in_json_are_text() -> None:
         ("<reason>no</reason>\n<VERDICT> YES </VERDICT>", True),
         ("It concerns losses only.\n\nVerdict: no", False),
         (
-            "Yes, it adds a gate.\nIt is about a new structure of the block, and about nothing else than that.",
+            "Yes, it adds a gate.\nIt is about a new structure of the block and nothing else.",
             True,
         ),
         ('{"reason": "gate", "relevant": true}', True),
@@ -224,7 +224,8 @@ def test_any_text_gives_a_typed_answer_or_an_answer_error(text: str, name: str) 
 @pytest.mark.parametrize(
     "text",
     ["<block>" * 50_000, "`" * 300_000, "#" * 300_000, "a," * 150_000, "0-" * 150_000, "[" * 300_000,
-     "- " * 150_000, "0" * 300_000, "##" + " " * 300_000, "a. " * 100_000, "<tip>" + "a " * 150_000, "> " * 150_000,
+     "- " * 150_000, "0" * 300_000, "##" + " " * 300_000, "a. " * 100_000, "<tip>" + "a " * 150_000,
+     "> " * 150_000,
      '{"ids":' * 40_000, "<" * 300_000, "\n" * 300_000, "##a" * 100_000, " \t" * 150_000],
     ids=lambda text: repr(text[:8]),
 )  # fmt: skip

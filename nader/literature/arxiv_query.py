@@ -48,7 +48,7 @@ class ArxivSource:
 
     def _client(self, maximum: int) -> arxiv.Client:
         """The package's client, which keeps the pause between requests, pointed at the endpoint."""
-        pause = self.endpoints.pause
+        pause = self.endpoints.arxiv_pause
         client = arxiv.Client(page_size=min(_PAGE, maximum), delay_seconds=pause, num_retries=3)
         client.query_url_format = self.endpoints.arxiv + "/api/query?{}"
         adapter = _BoundedAdapter(self.endpoints.arxiv)

@@ -1,13 +1,16 @@
 """Papers of a conference on the CVF open access site (CVPR, ICCV, WACV, ECCV's sister pages)."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import urljoin
 
 from nader.literature.clean import clean_text, one_line
 from nader.literature.endpoints import Endpoints
 from nader.literature.errors import SourceError
+from nader.literature.fetch import Fetcher
 from nader.literature.papers import Paper, PaperRecord, paper_digest
 
 CONFERENCE = re.compile(r"(CVPR|ICCV|WACV)(20\d\d)")
@@ -17,41 +20,55 @@ _DAYS = 10
 class CvfSource:
     """What `cvf:CVPR2023` names: all papers of a conference, in the order of its listing."""
 
-    def __init__(self, conference: str, endpoints: Endpoints) -> None:
+    def __init__(self, conference: str, endpoints: Endpoints, cache: Path | None = None) -> None:
         match = CONFERENCE.fullmatch(conference)
         if not match:
             raise ValueError(f"not a conference: {conference!r}")
         self.conference = conference
         self.year = int(match[2])
         self.endpoints = endpoints
+        self.cache = cache
 
     def __str__(self) -> str:
         return f"CVF open access, {self.conference}"
 
     def papers(self, maximum: int) -> Iterator[PaperRecord]:
-        """At most `maximum` records. The abstract of each is fetched as it is yielded, at the site's pace.
+        """At most `maximum` records.
 
+        The abstract of each is fetched as it is yielded, at the site's pace, and kept in the cache: a listing
+        that was broken off, or read for an estimate, goes on where it was.
         Raises SourceError where the listing cannot be had; a paper's page that cannot leaves its abstract "".
         """
         fetcher = self.endpoints.fetcher()
         try:
             listing = self._listing(fetcher.get)
             for title, page, pdf in listing[:maximum]:
-                abstract = ""
-                if fetcher.allows(page):
-                    try:
-                        abstract = _abstract(_decode(fetcher.get(page)))
-                    except SourceError:
-                        abstract = ""
                 ref = f"{self.conference}/{_name(page)}"
+                identity = paper_digest(ref)
+                abstract = self._abstract(fetcher, identity, page) if fetcher.allows(page) else ""
                 yield PaperRecord(
-                    id=paper_digest(ref),
+                    id=identity,
                     paper=Paper(title=title, year=self.year, ref=ref, url=page),
                     abstract=abstract,
                     pdf_url=pdf if pdf and fetcher.allows(pdf) else None,
                 )
         finally:
             fetcher.close()
+
+    def _abstract(self, fetcher: Fetcher, identity: str, page: str) -> str:
+        kept = self.cache / f"{identity}.abstract" if self.cache else None
+        if kept and kept.is_file():
+            return clean_text(kept.read_text(encoding="utf-8", errors="replace"))
+        try:
+            abstract = _abstract(_decode(fetcher.get(page)))
+        except SourceError:
+            return ""
+        if kept:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            part = kept.with_suffix(f".{os.getpid()}.part")
+            part.write_text(abstract, encoding="utf-8")
+            part.replace(kept)
+        return abstract
 
     def _listing(self, get: Callable[[str], bytes]) -> list[tuple[str, str, str | None]]:
         """Title, page and PDF of every paper. Sites of some years list by day: then each day is read."""

@@ -1,7 +1,7 @@
 """Fetching from the few hosts that papers come from: bounded in size, time and pace."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -27,27 +27,25 @@ def origin(url: str) -> str:
 class Fetcher:
     """Gets documents from the origins it was given, and from nowhere else, whatever a page or redirect says.
 
-    origins: addresses whose scheme, host and port are allowed; max_bytes: of one document, decompressed;
-    seconds: for one document, from the first to the last byte; pause: seconds between two requests to one
-    origin; attempts: on faults that pass (connection, 429, 5xx). Not for several threads at once.
+    pauses: addresses whose scheme, host and port are allowed, each with the seconds between two requests;
+    max_bytes: of one document, decompressed; seconds: for one document, from the first to the last byte;
+    attempts: on faults that pass (connection, 429, 5xx). Not for several threads at once.
     """
 
     def __init__(
         self,
-        origins: list[str],
+        pauses: Mapping[str, float],
         *,
         max_bytes: int = 64 * 2**20,
         seconds: float = 120.0,
-        pause: float = 3.0,
         attempts: int = 3,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         import httpx  # takes a quarter of a second, which most commands never need
 
-        self.origins = frozenset(filter(None, map(origin, origins)))
+        self._pauses = {place: pause for url, pause in pauses.items() if (place := origin(url))}
         self.max_bytes = max_bytes
         self.seconds = seconds
-        self.pause = pause
         self.attempts = attempts
         self._sleep = sleep
         self._last: dict[str, float] = {}
@@ -62,7 +60,7 @@ class Fetcher:
 
     def allows(self, url: str) -> bool:
         """Whether an address is at one of the allowed origins."""
-        return origin(url) in self.origins
+        return origin(url) in self._pauses
 
     def get(self, url: str) -> bytes:
         """The document at an address. Raises SourceError with a sentence; RefusedError for other hosts."""
@@ -114,7 +112,7 @@ class Fetcher:
 
     def _keep_pace(self, url: str) -> None:
         place, now = origin(url), time.monotonic()
-        if (last := self._last.get(place)) is not None and (rest := last + self.pause - now) > 0:
+        if (last := self._last.get(place)) is not None and (rest := last + self._pauses[place] - now) > 0:
             self._sleep(rest)
         self._last[place] = time.monotonic()
 

@@ -30,8 +30,13 @@ class InspirationFile:
         return f"inspirations {self.path}"
 
 
-def parse_source(spec: str, endpoints: Endpoints | None = None) -> PaperSource | InspirationFile:
-    """The source that a text names, without reading it. Raises SourceSpecError with the forms there are."""
+def parse_source(
+    spec: str, endpoints: Endpoints | None = None, cache: Path | None = None
+) -> PaperSource | InspirationFile:
+    """The source that a text names, without reading it. Raises SourceSpecError with the forms there are.
+
+    In the folder `cache` a source keeps what it fetched to list its papers (CVF: abstracts).
+    """
     endpoints = endpoints or Endpoints.from_environment()
     scheme, _, rest = spec.partition(":")
     rest = rest.strip()
@@ -51,7 +56,7 @@ def parse_source(spec: str, endpoints: Endpoints | None = None) -> PaperSource |
             raise SourceSpecError(
                 f"{rest!r} is not a conference with its year, such as cvf:CVPR2023 or cvf:ICCV2021."
             )
-        return CvfSource(conference, endpoints)
+        return CvfSource(conference, endpoints, cache)
     return _local(spec)
 
 

@@ -58,7 +58,7 @@ def arxiv_with(total: int):
 
 
 def source(url: str, query: str = "abs:backbone"):
-    return parse_source(f"arxiv:{query}", Endpoints(arxiv=url, pause=0.0))
+    return parse_source(f"arxiv:{query}", Endpoints(arxiv=url, arxiv_pause=0.0))
 
 
 def test_a_query_gives_records_with_abstract_year_and_where_the_pdf_is():
@@ -104,7 +104,7 @@ def test_pages_are_asked_for_no_faster_than_arxiv_allows(monkeypatch):
     slept = []
     monkeypatch.setattr("arxiv.time.sleep", slept.append)
     with site(arxiv_with(250)) as server:
-        records = list(parse_source("arxiv:x", Endpoints(arxiv=server.url, pause=3.0)).papers(250))
+        records = list(parse_source("arxiv:x", Endpoints(arxiv=server.url, arxiv_pause=3.0)).papers(250))
     assert len(records) == 250
     assert len(slept) == 2 and all(2 < pause <= 3 for pause in slept)
 

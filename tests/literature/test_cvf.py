@@ -36,8 +36,8 @@ def answers(**more) -> dict:
     return table | more
 
 
-def source(url: str, conference: str = "CVPR2023"):
-    return parse_source(f"cvf:{conference}", Endpoints(cvf=url, pause=0.0))
+def source(url: str, conference: str = "CVPR2023", cache=None):
+    return parse_source(f"cvf:{conference}", Endpoints(cvf=url, cvf_pause=0.0), cache)
 
 
 def test_a_listing_gives_titles_abstracts_and_pdfs_in_its_order():
@@ -56,6 +56,17 @@ def test_pages_are_fetched_only_for_the_papers_asked_for():
     with site(answers()) as server:
         assert len(list(source(server.url).papers(2))) == 2
         assert len(server.asked) == 3
+
+
+def test_a_listing_that_was_broken_off_goes_on_where_it_was(tmp_path):
+    with site(answers()) as server:
+        before = list(source(server.url, cache=tmp_path / "cache").papers(2))
+        after = list(source(server.url, cache=tmp_path / "cache").papers(3))
+        assert [path for path in server.asked if "Li_Gates" in path] == [
+            "/content/CVPR2023/html/Li_Gates_CVPR_2023_paper.html"
+        ]
+    assert after[:2] == before and len(after) == 3
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {f"{r.id}.abstract" for r in after}
 
 
 def test_a_missing_page_leaves_the_abstract_empty():

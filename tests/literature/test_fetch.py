@@ -9,10 +9,10 @@ from nader.literature.fetch import Fetcher, origin
 from tests.literature.servers import ok, site
 
 
-def fetcher(*origins: str, **options) -> Fetcher:
+def fetcher(*origins: str, pause: float = 0.0, **options) -> Fetcher:
     """A fetcher that never really waits; how long it would is in `.slept`."""
     slept: list[float] = []
-    made = Fetcher(list(origins), pause=options.pop("pause", 0.0), sleep=slept.append, **options)
+    made = Fetcher(dict.fromkeys(origins, pause), sleep=slept.append, **options)
     made.slept = slept
     return made
 
@@ -139,9 +139,9 @@ def test_endpoints_may_be_named_in_the_environment(monkeypatch):
     for name in ("NADER_ARXIV_URL", "NADER_CVF_URL", "NADER_PAPER_PAUSE"):
         monkeypatch.delenv(name, raising=False)
     assert Endpoints.from_environment() == Endpoints()
-    assert Endpoints().pause == 3.0
+    assert Endpoints().arxiv_pause == 3.0
     monkeypatch.setenv("NADER_ARXIV_URL", "http://127.0.0.1:8/")
     monkeypatch.setenv("NADER_PAPER_PAUSE", "0")
     endpoints = Endpoints.from_environment()
-    assert (endpoints.arxiv, endpoints.pause) == ("http://127.0.0.1:8", 0.0)
+    assert (endpoints.arxiv, endpoints.arxiv_pause, endpoints.cvf_pause) == ("http://127.0.0.1:8", 0.0, 0.0)
     assert endpoints.cvf == Endpoints().cvf

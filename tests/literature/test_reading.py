@@ -15,7 +15,7 @@ def record(url: str, ref: str = "arXiv:1709.01507", title: str = "A Paper") -> P
 
 
 def reader(url: str) -> Fetcher:
-    return Fetcher([url], pause=0.0, sleep=lambda seconds: None)
+    return Fetcher({url: 0.0}, sleep=lambda seconds: None)
 
 
 def test_a_pdf_is_fetched_once_and_kept_under_its_digest(tmp_path):

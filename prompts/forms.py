@@ -44,20 +44,19 @@ class Form:
 
 
 def _verdict(said: str) -> tuple[bool, str]:
+    """The verdict and its reason; without a tag, a short last line or the first one's beginning tells."""
     reasons = tagged(said, "reason")
-    verdicts = tagged(said, "verdict")
-    if verdicts:
-        where = verdicts[-1]
-    else:
-        lines = [line for line in said.splitlines() if line.strip()]
-        where = lines[-1] if len(lines[-1]) <= 60 else lines[0][:12]
-    yes, no = _YES.search(where), _NO.search(where)
-    if bool(yes) == bool(no):
-        first = min((m for m in (yes, no) if m), key=lambda m: m.start(), default=None)
-        if first is None or first.start() > 3:
-            raise AnswerError("The verdict is neither yes nor no.")
-        return first is yes, reasons[-1] if reasons else ""
-    return yes is not None, reasons[-1] if reasons else ""
+    places = tagged(said, "verdict")[-1:]
+    if not places:
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        places = [line for line in lines[-1:] if len(line) <= 60] + [lines[0][:12]]
+    for place in places:
+        words = ((True, _YES.search(place)), (False, _NO.search(place)))
+        found = sorted((match.start(), says) for says, match in words if match)
+        # "No, not relevant": of two the first counts, if the line begins with it.
+        if found and (len(found) == 1 or found[0][0] <= 3):
+            return found[0][1], reasons[-1] if reasons else ""
+    raise AnswerError("The verdict is neither yes nor no.")
 
 
 def _relevance(said: str) -> Answer:

@@ -15,12 +15,12 @@ GOLDEN = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0,
 """Changed only together with the embedder's name: recorded vectors must not be mixed with others."""
 
 PARAPHRASES = [
-    ("Add a squeeze-and-excitation module last.", "Insert channel attention by squeeze and excitation at the end."),
+    ("Add a squeeze-and-excitation module last.", "Channel attention by squeeze and excitation at the end."),
     ("Replace ReLU by GELU.", "Use the GELU activation instead of ReLU."),
-    ("Use dilated convolutions to enlarge the receptive field.", "A dilated convolution sees a larger field."),
+    ("Use dilated convolutions for a larger field.", "A dilated convolution sees a larger field."),
     ("Split channels into groups with grouped convolution.", "Group convolutions that split the channels."),
     ("Add a skip connection from the input to the output.", "A residual skip from input to output is added."),
-    ("Concatenate parallel branches of several kernel sizes.", "Branches in parallel, their kernel sizes differ."),
+    ("Concatenate parallel branches with several kernels.", "Parallel branches, with different kernels."),
 ]  # fmt: skip
 
 

@@ -153,7 +153,9 @@ class Log(Reader):
     async def vacuum(self) -> VacuumReport:
         """Drop the blobs that no event names, and give their room back. Nothing else is ever deleted."""
         writer = self._require_writer()
-        return await self._exclusively(lambda: vacuum(writer.connection, self.path))
+        report = await self._exclusively(lambda: vacuum(writer.connection, self.path))
+        self.forget_blobs()
+        return report
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` on the event loop with the events of each commit, in commit order; returns the undo."""
@@ -239,8 +241,12 @@ class Log(Reader):
             self._settle(group, writer.write(appends))
         else:
             self._on_thread(lambda: writer.write(appends), lambda outcomes: self._settle(group, outcomes))
-        if writer.wants_checkpoint and not self._busy:
-            self._on_thread(writer.checkpoint, lambda _: None)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Empty the WAL when it has grown, on the writer's thread; appends queue meanwhile."""
+        if self._writer is not None and self._writer.wants_checkpoint and not (self._busy or self._closing):
+            self._on_thread(self._writer.checkpoint, lambda _: None)
 
     def _settle(self, group: Sequence[Queued], outcomes: Sequence[Outcome]) -> None:
         """Tell the subscribers, then the callers: both only of what is durable."""
@@ -275,6 +281,7 @@ class Log(Reader):
             self._waiting.clear()
             if not finished.cancelled() and finished.exception() is None:
                 then(finished.result())
+            self._tidy()
             if self._queue and not self._scheduled:
                 self._schedule()
 

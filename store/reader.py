@@ -128,6 +128,12 @@ class Reader:
                 self._blob_bytes -= len(self._blobs.popitem(last=False)[1])
             return data
 
+    def forget_blobs(self) -> None:
+        """Drop the blobs kept in memory, after some were dropped from the file."""
+        with self._reading:
+            self._blobs.clear()
+            self._blob_bytes = 0
+
     def verify_chain(self, branch: str, upto: int | None = None) -> ChainReport:
         """Recompute the hash chain of a branch's history (see `store.chain` for what it can and cannot show)."""
         segments = self.lineage(branch, upto)

@@ -1,5 +1,6 @@
 """The log's file: how it is created, recognised and opened."""
 
+import os
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
@@ -121,6 +122,4 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _may_write(folder: Path) -> bool:
-    import os
-
-    return os.access(folder, os.W_OK)
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)

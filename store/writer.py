@@ -20,14 +20,6 @@ from store.lineage import MASK, SHIFT, Branches, BranchInfo, Head
 _PAGE = 4096
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
 """Roughly this much is written to the WAL between two checkpoints."""
-_REFUSED = (
-    sqlite3.IntegrityError,
-    sqlite3.ProgrammingError,
-    sqlite3.InterfaceError,
-    UnicodeError,
-    OverflowError,
-)
-"""What SQLite raises for a row that cannot be stored, as opposed to a file that cannot be written."""
 
 
 @dataclass(slots=True)
@@ -72,7 +64,9 @@ class Writer:
         try:
             try:
                 return self._commit_together(group)
-            except _REFUSED:
+            except Exception as error:
+                if not _is_refusal(error):
+                    raise
                 return self._commit_separately(group)
         except (sqlite3.Error, StoreError) as error:
             return [self._failure(error)] * len(group)
@@ -160,7 +154,9 @@ class Writer:
                     outcome = batch.stage(append.branch, append.pendings, append.acks, append.blobs)
                     batch.flush(self.connection, self._epoch)
                     outcomes.append(outcome)
-                except (StoreError, *_REFUSED) as error:
+                except Exception as error:
+                    if not _is_refusal(error) and not isinstance(error, StoreError):
+                        raise
                     self.connection.execute("ROLLBACK TO one")
                     batch.back_to(mark)
                     outcomes.append(_refusal(append, error))
@@ -255,12 +251,16 @@ class Writer:
         return Head(info.fork_position, row[0])
 
 
+def _is_refusal(error: Exception) -> bool:
+    """Whether an append is at fault (a value that cannot be stored) and not the file, the disk or the lock."""
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError):
+        return True
+    return not isinstance(error, sqlite3.Error | StoreError)
+
+
 def _refusal(append: Append, error: Exception) -> StoreError:
     if isinstance(error, StoreError):
         return error
-    if isinstance(error, sqlite3.IntegrityError) and "effects" in str(error):
-        keys = ", ".join(p.effect_key for p in append.pendings if p.effect_key)
-        return IntegrityError(
-            f"the history of branch {append.branch!r} already holds one of the effect keys {keys}"
-        )
-    return IntegrityError(f"the append to branch {append.branch!r} cannot be stored: {error}")
+    refusal = IntegrityError(f"the append to branch {append.branch!r} cannot be stored: {error}")
+    refusal.__cause__ = error
+    return refusal

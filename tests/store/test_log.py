@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,8 +140,7 @@ def test_only_the_guilty_append_of_a_group_fails(tmp_path: Path) -> None:
         async with Log.open(tmp_path / "a.db", create=True) as log:
             await log.create_branch("main", "run")
             await log.append("main", [pending(0, key="taken")])
-            unpaired = pending(9, text="x")
-            unpaired = type(unpaired)(unpaired.actor, unpaired.type, 1, '{"n":"\ud800"}')
+            unpaired = replace(pending(9), payload='{"n":"\ud800"}')
             results = await asyncio.gather(
                 log.append("main", [pending(1)]),
                 log.append("main", [pending(2), pending(3, key="taken")]),
@@ -148,12 +148,16 @@ def test_only_the_guilty_append_of_a_group_fails(tmp_path: Path) -> None:
                 log.append("main", [unpaired]),
                 log.append("main", [pending(5), pending(6, key="twice"), pending(7, key="twice")]),
                 log.append("main", [pending(8)], blobs={"0" * 64: b"other bytes"}),
+                log.append("main", [replace(pending(9), payload=None)]),  # type: ignore[arg-type]
+                log.append("main", [replace(pending(9), version="one")]),  # type: ignore[arg-type]
+                log.append("main", [replace(pending(9), causation=1 << 70)]),
+                log.append("main", [object()]),  # type: ignore[list-item]
                 log.append("main", [pending(9, key="fresh")]),
                 return_exceptions=True,
             )
             kinds = [type(r) for r in results]
             assert kinds == [
-                list, IntegrityError, NoSuchBranchError, IntegrityError, IntegrityError, IntegrityError, list,
+                list, IntegrityError, NoSuchBranchError, *[IntegrityError] * 7, list,
             ]  # fmt: skip
             assert [e.data()["n"] for e in log.read("main")] == [0, 1, 9]
             assert log.verify_chain("main").ok

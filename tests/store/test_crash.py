@@ -1,0 +1,145 @@
+"""SIGKILL at every fault point, in real processes: nothing acknowledged is lost, nothing ends twice."""
+
+import random
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from store import FaultPoint, Log, Reader
+from tests.store.crash_writer import CLIENTS, EFFECTS
+from tests.store.logs import PATIENCE, pending, run, start
+
+ALL = CLIENTS * EFFECTS
+HITS = {
+    FaultPoint.BEFORE_APPEND: 30,
+    FaultPoint.AFTER_APPEND: 30,
+    FaultPoint.BETWEEN_COMMIT_AND_PUBLISH: 30,
+    FaultPoint.AFTER_EFFECT_BEFORE_RECORD: 40,
+    FaultPoint.DURING_CHECKPOINT: 3,
+    FaultPoint.DURING_FORK: 12,
+}
+"""How often one run of the program comes to each point, at least."""
+
+
+def crash(path: Path, world: Path, setting: str | None) -> tuple[int, list[str]]:
+    """Run the program once; its exit status and what it printed."""
+    process = start(
+        ["-m", "tests.store.crash_writer", str(path), str(world)],
+        **({"NADER_FAULT": setting} if setting else {}),
+    )
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode in (0, -signal.SIGKILL), err
+    return process.returncode, out.splitlines()
+
+
+def check(path: Path, lines: list[str]) -> None:
+    """What must hold after any crash."""
+    acknowledged = {line.split()[1] for line in lines if line.startswith("acknowledged")}
+    with Reader(path) as reader:
+        branches = {b.name for b in reader.branches()}
+        assert {line.split()[1] for line in lines if line.startswith("branch")} <= branches
+        if "main" not in branches:
+            assert not acknowledged
+            return
+        events = list(reader.read("main"))
+        assert acknowledged <= {e.id for e in events}, "an acknowledged event is gone"
+        assert max(Counter(e.effect_key for e in events).values(), default=1) == 1, (
+            "an effect is recorded twice"
+        )
+        assert [e.position for e in events] == list(range(1, len(events) + 1))
+        for name in branches:
+            report = reader.verify_chain(name)
+            assert report.ok, report.detail
+        done = {e.effect_key for e in events if e.type == "Done"}
+        finished = {cause for (_, cause) in reader.acks("main")}
+        answered = {e.position for e in events if e.type == "Asked" and f"done{e.effect_key[3:]}" in done}
+        assert finished == answered, "an acknowledgement and its event are written together or not at all"
+
+
+def crash_and_resume(folder: Path, settings: list[str]) -> None:
+    """Crash once for each setting, then let the program finish."""
+    path, world = folder / "log.db", folder / "world"
+    world.mkdir()
+    lines: list[str] = []
+    killed = 0
+    for setting in settings:
+        status, printed = crash(path, world, setting)
+        killed += status != 0
+        lines += printed
+        if path.exists() and path.stat().st_size:
+            check(path, lines)
+    status, printed = crash(path, world, None)
+    assert status == 0 and printed[-1] == "finished"
+    check(path, lines + printed)
+    with Reader(path) as reader:
+        types = Counter(e.type for e in reader.read("main"))
+        assert types == {"Asked": ALL, "Done": ALL}, "every request has exactly one end"
+    performed = sum(len((world / name.name).read_text().splitlines()) for name in world.iterdir())
+    assert ALL <= performed <= ALL + CLIENTS * killed, "only what was unfinished is performed again"
+
+
+@pytest.mark.parametrize("point", list(FaultPoint))
+def test_a_kill_at_a_fault_point_loses_and_repeats_nothing(tmp_path: Path, point: FaultPoint) -> None:
+    crash_and_resume(tmp_path, [f"{point}:{random.Random(point).randint(1, HITS[point])}"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", list(FaultPoint))
+def test_twenty_kills_at_a_fault_point_lose_and_repeat_nothing(tmp_path: Path, point: FaultPoint) -> None:
+    chance = random.Random(point)
+    for n in range(20):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        crash_and_resume(folder, [f"{point}:{chance.randint(1, HITS[point])}"])
+
+
+def test_a_crash_while_recovering_from_a_crash_loses_nothing(tmp_path: Path) -> None:
+    crash_and_resume(tmp_path, ["after-append:9", "during-checkpoint:1", "before-append:4", "during-fork:2"])
+
+
+@pytest.mark.parametrize(
+    "setting", ["after-append:0x", "nowhere", "after-append:", "after-append:-1", "after-append:2:3"]
+)
+def test_a_fault_that_does_not_exist_is_refused(setting: str) -> None:
+    process = start(["-c", "import store.faults"], NADER_FAULT=setting)
+    _, err = process.communicate(timeout=PATIENCE)
+    if setting == "after-append:":
+        assert process.returncode == 0
+    else:
+        assert process.returncode != 0 and "write one of before-append, after-append" in err
+
+
+def test_a_fault_kills_at_its_count() -> None:
+    program = "from store import fault\nfor n in range(9): print(n, flush=True); fault('after-append'); fault('during-fork')"
+    process = start(["-c", program], NADER_FAULT="after-append:4")
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out.split()) == (-signal.SIGKILL, ["0", "1", "2", "3"])
+
+
+def test_without_the_variable_faults_are_empty(tmp_path: Path) -> None:
+    process = start(["-c", "from store import faults\nprint(faults.fault.__code__.co_names)"])
+    assert process.communicate(timeout=PATIENCE)[0].strip() == "()"
+
+
+def test_a_torn_fork_leaves_no_branch(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys\nfrom store import Log\n"
+        "async def main():\n"
+        "    async with Log.open(sys.argv[1], create=True) as log:\n"
+        "        await log.create_branch('main', 'run')\n"
+        "        await log.create_branch('fork', 'run', 'main', 0)\n"
+        "asyncio.run(main())\n"
+    )
+    process = start(["-c", program, str(tmp_path / "a.db")], NADER_FAULT="during-fork:2")
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGKILL
+
+    async def go_on() -> None:
+        async with Log.open(tmp_path / "a.db") as log:
+            assert [b.name for b in log.branches()] == ["main"]
+            await log.create_branch("fork", "run", "main", 0)
+            await log.append("fork", [pending(1)])
+
+    run(go_on())

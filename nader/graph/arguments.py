@@ -14,7 +14,7 @@ from nader.graph.operators import ALIASES, OPERATORS, PARAMETER_ALIASES, Kind, O
 MAX_ARGUMENTS = 16
 MAX_OPERATION = 1_000
 
-_CALL = re.compile(r"([A-Za-z_][\w. ]*?)\s*(?:\((.*)\))?", re.ASCII | re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][\w. ]*", re.ASCII)
 _KEYWORD = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)\s*(.*)", re.ASCII | re.DOTALL)
 _INPUTS = re.compile(r"(?:input|output)[_ ]?\d+", re.IGNORECASE)
 
@@ -41,14 +41,13 @@ def read_operation(text: str) -> tuple[str, tuple[tuple[str, Argument], ...], No
     stripped = text.strip().rstrip(",").strip()
     if stripped.endswith("),"):
         stripped = stripped[:-1]
-    match = _CALL.fullmatch(stripped)
-    if match is None:
-        shown = text[:60]
-        raise ArgumentError(
-            ProblemCode.SYNTAX, f"{shown!r} is not an operation.", "Write operation or operation(arguments)."
-        )
-    operator = _operator(match.group(1), notes)
-    pieces = _split(match.group(2) or "")
+    name, opened, rest = stripped.partition("(")
+    name = name.strip()
+    if not _NAME.fullmatch(name) or (opened and not rest.endswith(")")):
+        message = f"{text[:60]!r} is not an operation."
+        raise ArgumentError(ProblemCode.SYNTAX, message, "Write operation or operation(arguments).")
+    operator = _operator(name, notes)
+    pieces = _split(rest[:-1])
     if len(pieces) > MAX_ARGUMENTS:
         raise ArgumentError(ProblemCode.SIZE_LIMIT, f"The operation has more than {MAX_ARGUMENTS} arguments.")
     if operator.parameters and operator.parameters[0].kind is Kind.LIST:

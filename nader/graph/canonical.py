@@ -14,6 +14,7 @@ except those that an automorphism already found maps to one another.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -24,7 +25,7 @@ from nader.graph.operators import OPERATORS, Kind
 from nader.graph.polynomials import normal_form
 from nader.graph.sites import Role
 
-MAX_TRIALS = 5_000
+MAX_WORK = 1_000_000
 
 Colour: TypeAlias = bytes
 _Edges: TypeAlias = list[list[tuple[int, int]]]  # vertex → [(other vertex, position of the input or 0)]
@@ -161,24 +162,27 @@ class _Search:
 
     def __init__(self, graph: _Graph) -> None:
         self.graph = graph
-        self.trials = 0
+        self.work = 0
 
     def order(self) -> list[int]:
         vertices = list(range(len(self.graph.labels)))
-        return self._settle(vertices, dict(enumerate(self.graph.colours())))[1]
+        return self._settle(vertices, dict(enumerate(self.graph.colours())), exact=True)[1]
 
-    def _settle(self, vertices: list[int], colours: dict[int, Colour]) -> tuple[bytes, list[int]]:
-        """Certificate and canonical order of a set of vertices, independent of the rest given their colours."""
+    def _settle(
+        self, vertices: list[int], colours: dict[int, Colour], exact: bool
+    ) -> tuple[bytes, list[int]]:
+        """Certificate and order of a set of vertices, independent of the rest given their colours.
+
+        ``exact``: of all orders that the colours leave open, the one of least certificate; else any one of them.
+        """
         self._refine(vertices, colours)
-        cells: dict[Colour, list[int]] = {}
-        for vertex in vertices:
-            cells.setdefault(colours[vertex], []).append(vertex)
+        cells = _cells(vertices, colours)
         single = sorted((colour, cell[0]) for colour, cell in cells.items() if len(cell) == 1)
         order = [vertex for _, vertex in single]
         certificate = [colour for colour, _ in single]
         if len(single) < len(vertices):
             tied = [vertex for vertex in vertices if len(cells[colours[vertex]]) > 1]
-            settled = [self._part(part, colours) for part in self._parts(tied, colours, cells)]
+            settled = [self._part(part, colours, exact) for part in self._parts(tied, colours, cells)]
             for part_certificate, part_order in sorted(settled):
                 certificate.append(part_certificate)
                 order += part_order
@@ -186,17 +190,21 @@ class _Search:
 
     def _refine(self, vertices: list[int], colours: dict[int, Colour]) -> None:
         """Refine the colours among the vertices until equal colours see equal neighbours."""
-        inside = set(vertices)
-        into = {v: [(u, p) for u, p in self.graph.into[v] if u in inside] for v in vertices}
-        out = {v: [(u, p) for u, p in self.graph.out[v] if u in inside] for v in vertices}
         count = len({colours[vertex] for vertex in vertices})
+        if count == len(vertices):
+            return
+        inside = set(vertices)
+        into = {v: [(u, b"%d:" % p) for u, p in self.graph.into[v] if u in inside] for v in vertices}
+        out = {v: [(u, b"%d:" % p) for u, p in self.graph.out[v] if u in inside] for v in vertices}
         while count < len(vertices):
-            self.trials += 1
+            self.work += len(vertices)
+            if self.work > MAX_WORK:
+                raise SymmetryError("the block is too symmetric to be compared with others")
             fresh = {}
             for vertex in vertices:
-                before = sorted(b"%d:" % p + colours[u] for u, p in into[vertex])
-                after = sorted(b"%d:" % p + colours[u] for u, p in out[vertex])
-                fresh[vertex] = _hash(colours[vertex] + b"<" + b"".join(before) + b">" + b"".join(after))
+                before = sorted([p + colours[u] for u, p in into[vertex]])
+                after = sorted([p + colours[u] for u, p in out[vertex]])
+                fresh[vertex] = _hash(b"".join((colours[vertex], b"<", *before, b">", *after)))
             now = len(set(fresh.values()))
             colours.update(fresh)
             if now == count:
@@ -204,54 +212,69 @@ class _Search:
             count = now
 
     def _parts(
-        self, tied: list[int], colours: dict[int, Colour], cells: dict[Colour, list[int]]
+        self, tied: list[int], colours: dict[int, Colour], cells: Mapping[Colour, list[int]]
     ) -> list[list[int]]:
         """The tied vertices in connected parts; edges between cells that are joined all to all do not connect."""
         inside = set(tied)
         linked: dict[int, list[int]] = {vertex: [] for vertex in tied}
-        counts: dict[tuple[int, Colour, int], int] = {}
         for vertex in tied:
-            for other, position in self.graph.out[vertex]:
-                if other in inside:
-                    key = (vertex, colours[other], position)
-                    counts[key] = counts.get(key, 0) + 1
-        for vertex in tied:
-            for other, position in self.graph.out[vertex]:
-                if other in inside and counts[vertex, colours[other], position] < len(cells[colours[other]]):
+            near = [(u, (colours[u], p)) for u, p in self.graph.out[vertex] if u in inside]
+            counts = Counter(kind for _, kind in near)
+            for other, kind in near:
+                if counts[kind] < len(cells[kind[0]]):
                     linked[vertex].append(other)
                     linked[other].append(vertex)
         return _components(linked)
 
-    def _part(self, part: list[int], colours: dict[int, Colour]) -> tuple[bytes, list[int]]:
-        """Settle one connected part by setting one of its equal vertices apart; the least certificate counts."""
-        cells: dict[Colour, list[int]] = {}
-        for vertex in part:
-            cells.setdefault(colours[vertex], []).append(vertex)
-        colour, cell = min(cells.items(), key=lambda item: (len(item[1]), item[0]))
-        if len(cell) == 1 and len(cells) == len(part):
-            return self._settle(part, {vertex: colours[vertex] for vertex in part})
-        best: tuple[bytes, list[int]] | None = None
+    def _part(self, part: list[int], colours: dict[int, Colour], exact: bool) -> tuple[bytes, list[int]]:
+        """Certificate and order of one connected part, found by setting one of its equal vertices apart.
+
+        Every vertex of the smallest cell is tried, but for those that an automorphism maps to one already tried. Two
+        orders with one certificate are such an automorphism; one order each, found without trying alternatives, usually
+        shows it.
+        """
+        cells = _cells(part, colours)
+        if len(cells) == len(part):
+            return self._settle(part, {vertex: colours[vertex] for vertex in part}, exact)
+        colour, cell = min(
+            (item for item in cells.items() if len(item[1]) > 1), key=lambda i: (len(i[1]), i[0])
+        )
         orbit = {vertex: vertex for vertex in part}
         seen: dict[bytes, list[int]] = {}
-        tried: set[int] = set()
+        best: tuple[bytes, list[int]] | None = None
+        tried: list[int] = []
         for vertex in cell:
-            if len(cell) > 1 and _root(orbit, vertex) in {_root(orbit, other) for other in tried}:
+            if any(_root(orbit, vertex) == _root(orbit, other) for other in tried):
                 continue
-            tried.add(vertex)
-            if self.trials > MAX_TRIALS:
-                raise SymmetryError("the block is too symmetric to be compared with others")
-            apart = {v: colours[v] for v in part}
-            apart[vertex] = _hash(b"apart" + colour)
-            certificate, order = self._settle(part, apart)
-            full = certificate + self._edges(order)
-            if full in seen:
-                for one, two in zip(seen[full], order, strict=True):
-                    orbit[_root(orbit, one)] = _root(orbit, two)
-            seen[full] = order
-            if best is None or full < best[0]:
-                best = (full, order)
+            apart = {v: colours[v] for v in part} | {vertex: _hash(b"apart" + colour)}
+            some = self._named(part, dict(apart), exact=False)
+            if not exact:
+                return _hash(some[0]), some[1]
+            if self._merge(orbit, seen, some):
+                continue
+            tried.append(vertex)
+            least = self._named(part, apart, exact=True)
+            self._merge(orbit, seen, least)
+            if best is None or least[0] < best[0]:
+                best = least
         assert best is not None
         return _hash(best[0]), best[1]
+
+    def _named(self, part: list[int], colours: dict[int, Colour], exact: bool) -> tuple[bytes, list[int]]:
+        """As `_settle`, the certificate holding the edges within the part too."""
+        certificate, order = self._settle(part, colours, exact)
+        return certificate + self._edges(order), order
+
+    @staticmethod
+    def _merge(orbit: dict[int, int], seen: dict[bytes, list[int]], found: tuple[bytes, list[int]]) -> bool:
+        """Remember an order; if one of the same certificate was seen, join what that automorphism maps together."""
+        certificate, order = found
+        if certificate not in seen:
+            seen[certificate] = order
+            return False
+        for one, two in zip(seen[certificate], order, strict=True):
+            orbit[_root(orbit, one)] = _root(orbit, two)
+        return True
 
     def _edges(self, order: list[int]) -> bytes:
         """The edges among ordered vertices, as text that depends on the order only."""
@@ -261,6 +284,13 @@ class _Search:
             inputs = sorted((p, rank[u]) for u, p in self.graph.into[vertex] if u in rank)
             lines.append(repr(inputs))
         return ";".join(lines).encode()
+
+
+def _cells(vertices: list[int], colours: Mapping[int, Colour]) -> dict[Colour, list[int]]:
+    cells: dict[Colour, list[int]] = {}
+    for vertex in vertices:
+        cells.setdefault(colours[vertex], []).append(vertex)
+    return cells
 
 
 def _components(linked: Mapping[int, list[int]]) -> list[list[int]]:

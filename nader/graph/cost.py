@@ -105,13 +105,13 @@ def _thop(node: Node, source: Tensor, output: Tensor) -> Any:
 def _window(context: Context, node: Node) -> Any:
     value = node.argument("kernel_size")
     items = value if isinstance(value, tuple) else (value, value)
-    height, width = (_one(context.value(node, item, "kernel_size")[0]) for item in items if item is not None)
+    height, width = (_one(context.value(item).value) for item in items if item is not None)
     return height * width
 
 
 def _argument(context: Context, node: Node, name: str, default: int) -> Any:
     value = node.argument(name)
-    return _one(context.value(node, value, name)[0]) if isinstance(value, Expression) else default
+    return _one(context.value(value).value) if isinstance(value, Expression) else default
 
 
 def _one(size: Size) -> Any:

@@ -10,46 +10,51 @@ from numpy.typing import NDArray
 from nader.graph.expression import Size
 from nader.graph.sites import BATCHES, Sites
 
-_FACTORS = (2, 3, 4, 6, 8, 12, 16, 24, 32)
+_FACTORS = (2, 3, 4, 6, 8, 12, 16)
+_HALVINGS = (2, 4, 8, 16, 32)
 
 
-def describe_shape(sizes: tuple[Size, ...], sites: Sites) -> str:
-    """A shape such as ``(B, C/4, H, W)``: by name where a size has one at every site, else by number."""
-    return f"({', '.join(_name(size, sites.values) for size in sizes)})"
+def describe_shape(sizes: tuple[Size, ...], spatial: tuple[bool, ...], sites: Sites) -> str:
+    """A shape such as ``(B, C/4, H, W)``: by name where a size has one at every site, else by number.
 
-
-def _name(size: Size, values: Mapping[str, Size]) -> str:
-    batch, channels, dim, height, width = (values[name] for name in ("B", "C", "dim", "H", "W"))
-    if isinstance(size, int) and size <= 4:
-        return str(size)
-    candidates: list[tuple[str, Size]] = [
-        ("B", batch),
-        ("C", channels),
-        ("dim", dim),
-        ("H", height),
-        ("W", width),
+    ``spatial`` says which axes are sides of the map: they are named by H or W rather than C where both fit.
+    """
+    last = len(sizes) - 1
+    names = [
+        _name(
+            size, sites.values, ("W", "H") if side and axis == last else ("H", "W") if side else ("C", "dim")
+        )
+        for axis, (size, side) in enumerate(zip(sizes, spatial, strict=True))
     ]
-    for factor in _FACTORS:
-        for name, value in candidates[1:]:
+    return f"({', '.join(names)})"
+
+
+def _name(size: Size, values: Mapping[str, Size], first: tuple[str, ...]) -> str:
+    if isinstance(size, int) and size <= 3:
+        return str(size)
+    names = (*first, *(name for name in ("C", "dim", "H", "W", "B") if name not in first))
+    for name in names:
+        if _same(size, values[name]):
+            return name
+    for factor in _FACTORS if first[0] in ("C", "dim") else ():
+        for name in ("C", "dim"):
+            value = values[name]
             if _same(size, value * factor):
                 return f"{factor}*{name}"
             if _same(size, value // factor) and bool(np.all(value % factor == 0)):
                 return f"{name}/{factor}"
-            if name in ("H", "W") and _same(size, -(-value // factor)):
+    for factor in _HALVINGS:
+        for name in first if first[0] in ("H", "W") else ():
+            if _same(size, -(-values[name] // factor)):
                 return f"ceil({name}/{factor})"
-        if factor == 2:
-            for name, value in [*candidates, ("H*W", height * width), ("C+dim", channels + dim)]:
-                if _same(size, value):
-                    return _numbered(name, size)
+    for name, value in (("H*W", values["H"] * values["W"]), ("C+dim", values["C"] + values["dim"])):
+        if _same(size, value):
+            return name
     return str(size) if isinstance(size, int) else _by_number(size)
 
 
 def _same(first: Size, second: Size) -> bool:
     return bool(np.all(np.equal(first, second)))
-
-
-def _numbered(name: str, size: Size) -> str:
-    return name
 
 
 def _by_number(size: NDArray[np.int64]) -> str:
@@ -81,8 +86,7 @@ def describe_sites(
     if good.ndim == 2 and good.shape[0] > 1:
         column = good[:, first if good.shape[1] > 1 else 0]
         if column.any():
-            failing = [str(batch) for batch, fine in zip(BATCHES, column, strict=True) if not fine]
-            batches = f" at batch size {', '.join(failing)}"
+            batches = f" at some batch sizes, such as {BATCHES[int(np.argmin(column))]}"
     if bad.sum() == before.sum() and bad.sum() == len(sites):
         return f"{met}{batches}"
     place = f"C={site.C}, dim={site.dim}, H={site.H}, W={site.W}"

@@ -208,73 +208,84 @@ def number(value: int) -> Expression:
     return expression(str(value))
 
 
-class Overflow(GraphError):
-    """A size went beyond what any tensor could have."""
-
-
 Mask: TypeAlias = bool | NDArray[np.bool_]
 
 
-def evaluate(tree: Expression, values: Mapping[str, Size]) -> tuple[Size, Mask]:
-    """Its value rounded down at every site, and where it is defined (False: a division by zero).
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """An expression at every site: its value rounded down, where it is defined, where it stays within 31 bits.
 
-    Raises Overflow where an intermediate value leaves the 31-bit range at some site.
+    Where ``defined`` (no division by zero) or ``small`` is False, the value means nothing.
     """
-    numerator, denominator, defined = _ratio(tree, values)
-    if isinstance(denominator, int) and denominator == 1:
-        return numerator, defined
-    return numerator // denominator, defined
+
+    value: Size
+    defined: Mask
+    small: Mask
 
 
-_Ratio: TypeAlias = tuple[Any, Any, Mask]
+def evaluate(tree: Expression, values: Mapping[str, Size]) -> Evaluated:
+    """The value of an expression at every site at once; ``values`` gives B, C, dim, H and W."""
+    numerator, denominator, defined, small = _ratio(tree, values)
+    value = numerator if isinstance(denominator, int) and denominator == 1 else numerator // denominator
+    return Evaluated(value, defined, small)
+
+
+_Ratio: TypeAlias = tuple[Any, Any, Mask, Mask]
 
 
 def _ratio(tree: Expression, values: Mapping[str, Size]) -> _Ratio:
     if tree.op == "name":
-        return values[tree.text], 1, True
+        return values[tree.text], 1, True, True
     if tree.op == "number":
-        return tree.value.numerator, tree.value.denominator, True
-    n1, d1, ok1 = _ratio(tree.operands[0], values)
+        return tree.value.numerator, tree.value.denominator, True, True
+    n1, d1, defined, small = _ratio(tree.operands[0], values)
     if tree.op == "neg":
-        return -n1, d1, ok1
-    n2, d2, ok2 = _ratio(tree.operands[1], values)
-    ok: Mask = ok1 & ok2
+        return -n1, d1, defined, small
+    n2, d2, defined2, small2 = _ratio(tree.operands[1], values)
+    defined, small = defined & defined2, small & small2
     if tree.op in ("/", "//"):
         nonzero = n2 != 0
-        if not _everywhere(nonzero):
-            ok = ok & nonzero
+        if nonzero is not True:
+            defined = defined & nonzero
             n2 = np.where(nonzero, n2, 1)
-        top, bottom = _bounded(n1 * d2), _bounded(d1 * n2)
+        n1, d1 = n1 * d2, d1 * n2
         if tree.op == "//":
-            return top // bottom, 1, ok
-        sign = np.sign(bottom) if isinstance(bottom, np.ndarray) else (1 if bottom > 0 else -1)
-        return *_lowest(top * sign, bottom * sign), ok
-    if tree.op == "*":
-        return *_lowest(_bounded(n1 * n2), _bounded(d1 * d2)), ok
-    if not (isinstance(d1, int) and isinstance(d2, int) and d1 == d2 == 1):
-        n1, n2, d1 = _bounded(n1 * d2), _bounded(n2 * d1), _bounded(d1 * d2)
-    return *_lowest(_bounded(n1 + n2 if tree.op == "+" else n1 - n2), d1), ok
+            n1, d1 = n1 // d1, 1
+    elif tree.op == "*":
+        n1, d1 = n1 * n2, d1 * d2
+    elif isinstance(d1, int) and isinstance(d2, int) and d1 == d2 == 1:
+        n1 = n1 + n2 if tree.op == "+" else n1 - n2
+    else:
+        n1, n2, d1 = n1 * d2, n2 * d1, d1 * d2
+        n1 = n1 + n2 if tree.op == "+" else n1 - n2
+    return _bounded(n1, d1, defined, small)
 
 
-def _lowest(top: Any, bottom: Any) -> tuple[Any, Any]:
-    """A ratio in lowest terms."""
-    if isinstance(bottom, int) and bottom == 1:
-        return top, bottom
-    common = np.gcd(top, bottom)
-    top, bottom = top // common, bottom // common
-    if isinstance(bottom, np.ndarray):
-        return top, (1 if bool((bottom == 1).all()) else bottom)
-    return (top if isinstance(top, np.ndarray) else int(top)), int(bottom)
+def _bounded(top: Any, bottom: Any, defined: Mask, small: Mask) -> _Ratio:
+    """A ratio in lowest terms over a positive number; where it leaves 31 bits, it is 1 and no longer ``small``."""
+    if not (isinstance(bottom, int) and bottom == 1):
+        common = np.gcd(top, bottom) * np.where(np.asarray(bottom) < 0, -1, 1)
+        top, bottom = _plain(top // common), _plain(bottom // common)
+    for part in (top, bottom):
+        fits = _fits(part)
+        if fits is not True:
+            small = small & fits
+            top, bottom = _plain(np.where(fits, top, 1)), _plain(np.where(fits, bottom, 1))
+    return top, bottom, defined, small
 
 
-def _everywhere(mask: Any) -> bool:
-    return bool(mask.all()) if isinstance(mask, np.ndarray) else bool(mask)
+def _fits(value: Any) -> Mask:
+    if not isinstance(value, np.ndarray):
+        return bool(-MAX_VALUE <= value <= MAX_VALUE)
+    if int(value.max()) <= MAX_VALUE and int(value.min()) >= -MAX_VALUE:
+        return True
+    return np.asarray((value <= MAX_VALUE) & (value >= -MAX_VALUE))
 
 
-def _bounded(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        if int(value.max()) > MAX_VALUE or int(value.min()) < -MAX_VALUE:
-            raise Overflow("a size is beyond 2^31")
-    elif abs(value) > MAX_VALUE:
-        raise Overflow("a size is beyond 2^31")
+def _plain(value: Any) -> Any:
+    """A plain int where an array is one number everywhere."""
+    if np.ndim(value) == 0:
+        return int(value)
+    if isinstance(value, np.ndarray) and value.dtype == np.int64 and bool((value == 1).all()):
+        return 1
     return value

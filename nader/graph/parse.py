@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,19 +10,17 @@ from dataclasses import dataclass, field
 from nader.graph.arguments import ArgumentError, read_operation
 from nader.graph.block import Block, Node, Note
 from nader.graph.errors import BlockError, Problem, ProblemCode
+from nader.graph.structure import MAX_EDGES, MAX_NODES
 
 MAX_TEXT = 65_536
-MAX_NODES = 256
-MAX_EDGES = 1_024
+MAX_LINE = 2_000
 MAX_INDEX = 999_999
 MAX_NAME = 120
 MAX_PROBLEMS = 50
 
-_HEADER = re.compile(r"#{1,8}\s*([^#]*?)\s*(#*)")
 _NODE = re.compile(r"(?:[-*]\s+)?([A-Za-z0-9_.]{1,40})\s*:\s*(.*)")
-_ARROW = re.compile(r"\s*(?:-+>|=+>|→|⟶|⇒)\s*")
+_ARROW = re.compile(r"-{1,3}>|={1,2}>|→|⟶|⇒")
 _LABEL = re.compile(r"[A-Za-z0-9_.]{1,40}")
-_EDGE = re.compile(r"(?:[-*]\s+)?[(\[]?\s*[A-Za-z0-9_.]+[\s,()\[\]A-Za-z0-9_.]*(?:-+>|=+>|→|⟶|⇒)")
 
 
 @dataclass
@@ -95,12 +94,13 @@ def _unfenced(lines: Sequence[str]) -> list[tuple[int, str, str]]:
     Where the text has code fences with a block inside, only what stands in such fences counts.
     """
     fences = [i for i, line in enumerate(lines) if line.lstrip().startswith("```")]
+    fenced = set(fences)
     spans: list[tuple[int, int]] = []
     for start, end in zip(fences[::2], [*fences[1::2], len(lines)], strict=False):
         if any(_is_block_line(line) for line in lines[start + 1 : end]):
             spans.append((start + 1, end))
     chosen = [i for start, end in spans for i in range(start, end)] if spans else range(len(lines))
-    result = [(i + 1, _uncommented(lines[i]), lines[i]) for i in chosen if i not in set(fences)]
+    result = [(i + 1, _uncommented(lines[i]), lines[i]) for i in chosen if i not in fenced]
     if spans:
         result.insert(0, (fences[0] + 1, "```", lines[fences[0]]))
     return [item for item in result if item[1]]
@@ -130,16 +130,22 @@ def _split(lines: list[tuple[int, str, str]]) -> list[_Draft]:
         if line == "```":
             fenced.append(Note(number, raw.strip()[:60], "a code fence round the block"))
             continue
-        header = _HEADER.fullmatch(line) if line.startswith("#") else None
-        if header and (header.group(1) or not drafts):
-            _header(drafts, number, line, header)
+        if line.startswith("#"):
+            _header(drafts, number, line)
             continue
         if not drafts:
             if not (_NODE.fullmatch(line) and line[0].isdigit()):
                 early.append((number, line))
                 continue
             drafts.append(_Draft("block", notes=[Note(number, "", "a block without a name, called 'block'")]))
-        _statement(drafts[-1], number, line)
+        draft = drafts[-1]
+        full = (
+            len(draft.nodes) > MAX_NODES
+            or len(draft.edges) > MAX_EDGES
+            or len(draft.problems) >= MAX_PROBLEMS
+        )
+        if not full:
+            _statement(draft, number, line)
     if not drafts:
         draft = _Draft("block")
         line_number = early[0][0] if early else 1
@@ -154,18 +160,25 @@ def _split(lines: list[tuple[int, str, str]]) -> list[_Draft]:
     return drafts
 
 
-def _header(drafts: list[_Draft], number: int, line: str, match: re.Match[str]) -> None:
-    name = match.group(1)[:MAX_NAME].strip()
-    if drafts and not match.group(2):
-        drafts[-1].notes.append(Note(number, line[:60], "a comment (a header is ##name##)"))
-        return
-    draft = _Draft(name or "block")
-    if not re.fullmatch(r"##[^#]+##", line) or line != f"##{name}##":
-        draft.notes.append(Note(number, line[:160], f"##{draft.name}##"))
+def _header(drafts: list[_Draft], number: int, line: str) -> None:
+    name = line.strip("#").strip()
+    if "#" in name or (drafts and not (name and line.endswith("#"))):
+        if drafts:
+            drafts[-1].notes.append(Note(number, line[:60], "a comment (a header is ##name##)"))
+            return
+        name = name.replace("#", " ").strip()
+    draft = _Draft(name[:MAX_NAME].strip() or "block")
+    if line != f"##{draft.name}##":
+        draft.notes.append(Note(number, line[:MAX_NAME], f"##{draft.name}##"))
     drafts.append(draft)
 
 
 def _statement(draft: _Draft, number: int, line: str) -> None:
+    if len(line) > MAX_LINE:
+        draft.syntax(
+            number, f"The line is longer than {MAX_LINE} characters.", "Write one node or edge a line."
+        )
+        return
     for part in line.split(";"):
         part = part.strip()
         if not part:
@@ -181,8 +194,6 @@ def _statement(draft: _Draft, number: int, line: str) -> None:
                 f"{part[:60]!r} is neither a node nor an edge.",
                 "Write nodes as index:operation(arguments) and edges as index->index.",
             )
-        if len(draft.nodes) > MAX_NODES + 1 or len(draft.edges) > MAX_EDGES + 1:
-            return
 
 
 def _edges(draft: _Draft, number: int, part: str) -> None:
@@ -197,7 +208,7 @@ def _edges(draft: _Draft, number: int, part: str) -> None:
                 number, f"{part[:60]!r} is not an edge.", "Write an edge as index->index, such as 0->2."
             )
             return
-        for sources, targets in zip(groups, groups[1:], strict=False):
+        for sources, targets in itertools.pairwise(groups):
             found += [(source, target) for source in sources or () for target in targets or ()]
             if len(found) > MAX_EDGES:
                 break

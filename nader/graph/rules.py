@@ -6,7 +6,7 @@ import numpy as np
 
 from nader.graph.block import Argument, Node
 from nader.graph.errors import ProblemCode
-from nader.graph.expression import Expression, Mask, Size
+from nader.graph.expression import MAX_VALUE, Expression, Mask, Size
 from nader.graph.operators import OPERATORS
 from nader.graph.shapes import _TRAINING, MAX_WINDOW, Context, Rule, Tensor
 
@@ -77,8 +77,8 @@ def _window(
 def _conv(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
     tensor = inputs[0]
     _image(context, node, tensor)
-    channels = _fixed(context, node, tensor, 1)
-    out, ok = context.size(node, _expression(node, "out_channels"), "out_channels", tensor.ok)
+    channels, ok = _fixed(context, node, tensor, 1)
+    out, ok = context.size(node, _expression(node, "out_channels"), "out_channels", ok)
     kernel, (height, width), ok = _window(context, node, tensor, ok, _ONE)
     argument = node.argument("groups")
     groups: Size = 1
@@ -115,23 +115,25 @@ def _adaptive_pool(context: Context, node: Node, inputs: list[Tensor]) -> Tensor
 # --- layers with weights on other ranks ---
 
 
-def _fixed(context: Context, node: Node, tensor: Tensor, axis: int) -> Size:
-    """The size of an axis that weights hang on: it may not change with the batch."""
+def _fixed(context: Context, node: Node, tensor: Tensor, axis: int) -> tuple[Size, Mask]:
+    """The size of an axis that weights hang on, which may not change with the batch; and where it does not."""
     size = tensor.sizes[axis]
-    if not isinstance(size, int) and size.shape[0] > 1:
-        message = (
-            f"The weights of {node.op} would change with the batch size (dimension {axis % tensor.rank})."
-        )
-        hint = "Keep the batch in dimension 0, apart from the channels."
-        raise context.refuse(node, ProblemCode.BATCH, message, hint, [tensor])
-    return size
+    if isinstance(size, int) or size.shape[0] == 1:
+        return size, tensor.ok
+    message = f"The weights of {node.op} would change with the batch size (dimension {axis % tensor.rank})"
+    hint = "Keep the batch in dimension 0, apart from the channels."
+    first = size[:1]
+    ok = context.require(node, size == first, tensor.ok, ProblemCode.BATCH, message, hint, (), [tensor])
+    return context.keep(first), ok
 
 
-def _channels_last(context: Context, node: Node, tensor: Tensor) -> Size:
+def _channels_last(context: Context, node: Node, tensor: Tensor) -> tuple[Size, Mask]:
     if tensor.spatial[-1]:
         message = f"{node.op} works on the last dimension, which must be the channels; here it is a side of the map."
         hint = (
             "Put permute(0,2,3,1) before it and permute(0,3,1,2) after it, or use BN or a 1x1 Conv2d instead."
+            if tensor.rank == 4
+            else "Permute the channels to the last dimension before it, and back after it."
         )
         raise context.refuse(node, ProblemCode.CHANNELS_LAST, message, hint, [tensor])
     return _fixed(context, node, tensor, -1)
@@ -139,15 +141,15 @@ def _channels_last(context: Context, node: Node, tensor: Tensor) -> Size:
 
 def _linear(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
     tensor = inputs[0]
-    channels = _channels_last(context, node, tensor)
-    out, ok = context.size(node, _expression(node, "out_channels"), "out_channels", tensor.ok)
+    channels, ok = _channels_last(context, node, tensor)
+    out, ok = context.size(node, _expression(node, "out_channels"), "out_channels", ok)
     ok = context.limit_weights(node, (out, channels), ok)
     return Tensor((*tensor.sizes[:-1], out), (*tensor.spatial[:-1], False), ok)
 
 
 def _layer_norm(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
-    _channels_last(context, node, inputs[0])
-    return inputs[0]
+    channels, ok = _channels_last(context, node, inputs[0])
+    return Tensor((*inputs[0].sizes[:-1], channels), inputs[0].spatial, ok)
 
 
 def _batch_norm(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
@@ -159,7 +161,8 @@ def _batch_norm(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
         raise context.refuse(
             node, ProblemCode.SHAPE, message, "Reshape the tensor to (B, channels, ...).", [tensor]
         )
-    _fixed(context, node, tensor, 1)
+    channels, ok = _fixed(context, node, tensor, 1)
+    tensor = Tensor((tensor.sizes[0], channels, *tensor.sizes[2:]), tensor.spatial, ok)
     if tensor.sizes[0] is context.values["B"]:
         return tensor
     values: Size = tensor.sizes[0]
@@ -345,20 +348,24 @@ def _repeat(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
     for at, item in enumerate(items):
         times, ok = context.size(node, item, "repetitions", ok)
         if at >= lead:
-            times = (
-                tensor.sizes[at - lead]
+            size = tensor.sizes[at - lead]
+            times, ok = (
+                (size, ok)
                 if isinstance(times, int) and times == 1
-                else _times(context, node, times, tensor.sizes[at - lead])
+                else _large(context, node, times * size, ok)
             )
         sizes.append(times)
     return Tensor(tuple(sizes), (False,) * lead + tensor.spatial, ok)
 
 
-def _times(context: Context, node: Node, first: Size, second: Size) -> Size:
-    if float(np.max(first)) * float(np.max(second)) > 2**31:
-        message = "The output has more elements than a tensor may have."
-        raise context.refuse(node, ProblemCode.SIZE_LIMIT, message, "Make the tensor smaller.")
-    return context.keep(first * second)
+def _large(context: Context, node: Node, size: Size, ok: Mask) -> tuple[Size, Mask]:
+    """A computed size, and where it is one a tensor may have (elsewhere it is replaced by 1)."""
+    if float(np.max(size)) <= MAX_VALUE:
+        return context.keep(size if isinstance(size, int) else np.asarray(size, np.int64)), ok
+    good = size <= MAX_VALUE
+    message = "The output has more elements than a tensor may have"
+    ok = context.require(node, good, ok, ProblemCode.SIZE_LIMIT, message, "Make the tensor smaller.")
+    return context.keep(np.where(good, size, 1).astype(np.int64)), ok
 
 
 def _reshape(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
@@ -383,7 +390,7 @@ def _reshape(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
         message = "The elements of the input cannot be shared out over the sizes of reshape"
         if not (isinstance(want, int) and want == 1):
             ok = context.require(node, have % want == 0, ok, ProblemCode.SHAPE, message, hint, (), inputs)
-        sizes[free[0]] = _clamped(context, node, have, want)
+        sizes[free[0]], ok = _large(context, node, np.maximum(have // want, 1), ok)
     elif have is not want:
         message = "reshape changes the number of elements"
         ok = context.require(node, have == want, ok, ProblemCode.SHAPE, message, hint, (), inputs)
@@ -418,14 +425,6 @@ def _product(sizes: list[Size]) -> Size:
         if float(np.max(result)) > 2**31:
             result = np.asarray(result, object) if np.asarray(result).dtype != object else result
     return result
-
-
-def _clamped(context: Context, node: Node, have: Size, want: Size) -> Size:
-    value = np.maximum(have // want, 1)
-    if float(np.max(value)) > 2**31:
-        message = "The output has more elements than a tensor may have."
-        raise context.refuse(node, ProblemCode.SIZE_LIMIT, message, "Make the tensor smaller.")
-    return context.keep(int(value) if np.ndim(value) == 0 else np.asarray(value, np.int64))
 
 
 def _is_side(item: Expression) -> bool:

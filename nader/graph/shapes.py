@@ -6,6 +6,7 @@ as one object, so that on real blocks nearly every comparison is an identity tes
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 from nader.graph.block import Block, Node
 from nader.graph.describe import describe_shape, describe_sites
 from nader.graph.errors import GraphError, Problem, ProblemCode
-from nader.graph.expression import Expression, Mask, Overflow, Size, evaluate
+from nader.graph.expression import Evaluated, Expression, Mask, Size, evaluate
 from nader.graph.sites import BATCHES, Sites
 
 MAX_ELEMENTS = 2**24
 MAX_WEIGHTS = 2**26
 MAX_WINDOW = 1_024
+MAX_PROBLEMS = 50
+MAX_SHAPES = 8
 
 _TRAINING = np.array([size >= 2 for size in BATCHES])[:, None]
 
@@ -51,7 +54,7 @@ class Context:
     block: Block
     problems: list[Problem] = field(default_factory=list)
     tensors: dict[int, Tensor] = field(default_factory=dict)
-    _expressions: dict[str, tuple[Size, Mask]] = field(default_factory=dict)
+    _expressions: dict[str, Evaluated] = field(default_factory=dict)
     _interned: dict[tuple[tuple[int, ...], bytes], Size] = field(default_factory=dict)
     _divided: dict[tuple[int, int], Size] = field(default_factory=dict)
     _small: set[tuple[int, ...]] = field(default_factory=set)
@@ -98,30 +101,28 @@ class Context:
         if "B" in tree.variables and node.op not in ("reshape", "repeat"):
             message = f"{what}={tree} depends on the batch size B, which only reshape and repeat may use."
             raise self.refuse(node, ProblemCode.BATCH, message, "Use C, dim, H, W or a number.")
-        value, defined = self.value(node, tree, what)
-        if isinstance(value, int):
-            good: Mask = value >= 1
-        else:
-            good = value >= 1
-        good = good & defined
+        found = self.value(tree)
+        value = found.value
+        if found.small is not True:
+            message = f"{what}={tree} is larger than any tensor may be"
+            ok = self.require(
+                node, found.small, ok, ProblemCode.SIZE_LIMIT, message, "Choose a smaller size."
+            )
+        good = (value >= 1) & found.defined
         if good is True:
             return value, ok
         message = f"{what}={tree} must be at least 1"
-        ok = self.require(
-            node, good, ok, ProblemCode.SHAPE, message, f"Choose {what} of at least 1 everywhere.", (value,)
-        )
+        hint = f"Choose {what} of at least 1 everywhere."
+        ok = self.require(node, good, ok, ProblemCode.SHAPE, message, hint, (value,))
         return self.keep(np.where(good, value, 1).astype(np.int64)), ok
 
-    def value(self, node: Node, tree: Expression, what: str) -> tuple[Size, Mask]:
-        """The value of an expression rounded down, and where it is defined."""
+    def value(self, tree: Expression) -> Evaluated:
+        """An expression at every site."""
         found = self._expressions.get(tree.text)
         if found is None:
-            try:
-                value, defined = evaluate(tree, self.values)
-            except Overflow:
-                message = f"{what}={tree} is larger than any tensor may be."
-                raise self.refuse(node, ProblemCode.SIZE_LIMIT, message, "Choose a smaller size.") from None
-            found = self._expressions[tree.text] = (self.keep(value), defined)
+            found = evaluate(tree, self.values)
+            found = Evaluated(self.keep(found.value), found.defined, found.small)
+            self._expressions[tree.text] = found
         return found
 
     # --- problems ---
@@ -129,7 +130,10 @@ class Context:
     def problem(
         self, node: Node, code: ProblemCode, message: str, hint: str, shapes: Iterable[Tensor] = ()
     ) -> Problem:
-        described = tuple(describe_shape(tensor.sizes, self.sites) for tensor in shapes)
+        described: tuple[str, ...] = ()
+        if len(self.problems) < MAX_PROBLEMS:
+            few = itertools.islice(shapes, MAX_SHAPES)
+            described = tuple(describe_shape(tensor.sizes, tensor.spatial, self.sites) for tensor in few)
         line = self.block.lines.get(node.index)
         return Problem(code, message, node.index, node.operation, described, hint, line)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from nader.graph.block import Block, Node
@@ -198,8 +198,26 @@ def _unused(block: Block) -> Iterator[Problem]:
             if source not in used:
                 used.add(source)
                 waiting.append(source)
-    for node in block.nodes:
-        if node.index not in used:
-            message = "No path leads from this node to the output."
-            hint = "Connect it towards the output, or remove it."
-            yield _at(block, node, ProblemCode.UNUSED_NODE, message, hint)
+    unused = {node.index: node for node in block.nodes if node.index not in used}
+    ends = [index for index in unused if not any(target in unused for target in block.outputs_of(index))]
+    for index in ends or list(unused)[:1]:
+        before = _feeding(block, index, unused)
+        also = f" Nor from the nodes that lead to it: {', '.join(map(str, before[:12]))}." if before else ""
+        message = f"No path leads from this node to the output.{also}"
+        yield _at(
+            block,
+            unused[index],
+            ProblemCode.UNUSED_NODE,
+            message,
+            "Connect it towards the output, or remove it.",
+        )
+
+
+def _feeding(block: Block, index: int, among: Mapping[int, Node]) -> list[int]:
+    found, waiting = {index}, [index]
+    while waiting:
+        for source in block.inputs_of(waiting.pop()):
+            if source in among and source not in found:
+                found.add(source)
+                waiting.append(source)
+    return sorted(found - {index})

@@ -55,7 +55,11 @@ class SimulatedBackend:
             curve.append(EpochPoint(epoch=epoch, lr=0.1, train_loss=loss, train_accuracy=accuracy))
             on_progress(Progress(stage="training", epoch=epoch, epochs=self._epochs, point=curve[-1]))
         if fails:
-            return Failed(kind=FailureKind.NAN, message="the loss was not finite in epoch 2 (pretended)", curve=tuple(curve))
+            return Failed(
+                kind=FailureKind.NAN,
+                message="the loss was not finite in epoch 2 (pretended)",
+                curve=tuple(curve),
+            )
         self.trained.append(job.digest)
         return Trained(
             validation=accuracy,

@@ -1,0 +1,201 @@
+"""Forks: from any event, with other settings; the parent stays as it was, byte for byte."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from nader.errors import SettingsError, WorkspaceError
+from nader.forks import fork
+from nader.proof import rebuild
+from nader.workspace import Workspace
+from tests.conftest import REPOSITORY
+from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign, tree, verified
+
+
+def forked(folder, at, run=None, **options):
+    return asyncio.run(fork(Workspace(folder), run, at, **options))
+
+
+def rows(folder, run="run-1"):
+    with sqlite3.connect(folder / "nader.db") as connection:
+        (number,) = connection.execute("SELECT id FROM branches WHERE name = ?", (run,)).fetchone()
+        return connection.execute(
+            "SELECT * FROM events WHERE place >> 40 = ? ORDER BY place", (number,)
+        ).fetchall()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    run_campaign(folder)
+    return folder
+
+
+@pytest.fixture
+def workspace(finished, tmp_path):
+    with sqlite3.connect(finished / "nader.db") as source, sqlite3.connect(tmp_path / "nader.db") as copy:
+        source.backup(copy)
+    return tmp_path
+
+
+def sampled(finished, count):
+    head = events(finished)[-1].position
+    return [max(2, head * n // count) for n in range(1, count)]
+
+
+@pytest.mark.parametrize("nth", range(6))
+def test_a_fork_without_changes_finds_the_same_tree_from_any_position(workspace, nth):
+    before, found = rows(workspace), tree(workspace, "run-1")
+    at = sampled(workspace, 7)[nth]
+    name = forked(workspace, at)
+    resume_campaign(workspace, name)
+    check_log(workspace, name)
+    assert tree(workspace, name) == found
+    assert rows(workspace) == before, "the parent is not touched"
+
+
+@pytest.mark.slow
+def test_a_fork_from_every_position_finds_the_same_tree(finished, tmp_path):
+    head = events(finished)[-1].position
+    for at in range(1, head + 1, 3):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        with sqlite3.connect(finished / "nader.db") as source, sqlite3.connect(folder / "nader.db") as copy:
+            source.backup(copy)
+        name = forked(folder, at)
+        resume_campaign(folder, name)
+        check_log(folder, name)
+        assert tree(folder, name) == tree(finished, "run-1")
+
+
+def test_a_fork_of_a_fork_inside_an_open_request(workspace):
+    request = next(
+        e for e in events(workspace) if e.type == "ChatRequested" and e.event.prompt == "modify_cell"
+    )
+    first = forked(workspace, request.position)
+    resume_campaign(workspace, first)
+    second = forked(workspace, events(workspace, first)[-1].position - 5, run=first, name="grandchild")
+    resume_campaign(workspace, second)
+    check_log(workspace, second)
+    assert tree(workspace, second) == tree(workspace, "run-1")
+    with Workspace(workspace).reader() as reader:
+        for run in ("run-1", first, second):
+            assert rebuild(reader, run, samples=20).ok
+
+
+def test_a_fork_goes_its_own_way_with_other_settings(workspace):
+    opened = [e for e in events(workspace) if e.type == "RoundClosed"][0]
+    name = forked(workspace, opened.position, sets=("seed=99", "search.candidates=7"), name="other-seed")
+    resume_campaign(workspace, name)
+    check_log(workspace, name)
+    views, _ = folded(workspace, name)
+    assert len([c for c in views.tree.candidates() if c.round and c.original is None and c.trained]) == 7
+    shared = {c.id for c in views.tree.candidates(opened.position)}
+    mine = {row[0]: row for row in tree(workspace, name)}
+    theirs = {row[0]: row for row in tree(workspace, "run-1")}
+    assert all(mine[c][3] == theirs[c][3] for c in shared), "the shared past is the same"
+    assert set(mine) != set(theirs) or any(mine[c][3] != theirs[c][3] for c in set(mine) - shared)
+    changed = next(e for e in events(workspace, name) if e.type == "SettingsChanged")
+    assert changed.event.changes == {"seed": 99, "search.candidates": 7}
+
+
+def test_an_open_request_is_cancelled_on_demand_and_the_log_says_so(workspace):
+    request = next(e for e in events(workspace) if e.type == "TrainingRequested" and e.correlation != "base")
+    name = forked(workspace, request.position, cancel=True)
+    resume_campaign(workspace, name)
+    check_log(workspace, name)
+    log = events(workspace, name)
+    assert next(e for e in log if e.type == "Forked").event.open_requests == "cancel"
+    cancelled = [e for e in log if e.type == "TrainingCancelled"]
+    assert request.position in [e.causation for e in cancelled]
+    views, _ = folded(workspace, name)
+    assert views.tree.candidate(request.correlation).failure == "cancelled"
+
+
+def test_with_reuse_recorded_answers_are_taken_and_marked(workspace):
+    answers = [e for e in events(workspace) if e.type == "ChatCompleted"]
+    name = forked(workspace, 5, reuse=True)
+    resume_campaign(workspace, name)
+    check_log(workspace, name)
+    own = [e.event for e in events(workspace, name) if e.type == "ChatCompleted"]
+    assert len(own) == len(answers)
+    assert all(answer.reused.startswith("run-1:") for answer in own)
+    assert tree(workspace, name) == tree(workspace, "run-1")
+
+
+def test_trainings_of_the_parents_future_are_reused_not_repeated(workspace):
+    name = forked(workspace, 5)
+    resume_campaign(workspace, name)
+    own = events(workspace, name)[5:]
+    assert not [e for e in own if e.type == "TrainingCompleted"]
+    reused = [e.event for e in own if e.type == "ResultReused"]
+    assert len(reused) >= 6 and all(r.source.startswith("run-1:") for r in reused)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"at": 0}, WorkspaceError, "it cannot be forked at 0"),
+        ({"at": 10**6}, WorkspaceError, "run-1 has events 1 to"),
+        ({"at": 9, "run": "run-2"}, WorkspaceError, "holds no run 'run-2'; did you mean 'run-1'?"),
+        ({"at": 9, "name": "run-1"}, WorkspaceError, "holds a run named 'run-1' already"),
+        ({"at": 9, "sets": ("search.widht=3",)}, SettingsError, "did you mean 'search.width'?"),
+        ({"at": 9, "sets": ("training.dataset=cifar10",)}, SettingsError, "training.dataset is fixed once"),
+    ],
+)
+def test_a_fork_that_cannot_be_made_is_one_sentence_and_leaves_nothing(workspace, options, error, sentence):
+    before = rows(workspace)
+    with pytest.raises(error) as caught:
+        forked(workspace, **options)
+    assert sentence in str(caught.value)
+    assert rows(workspace) == before
+    with Workspace(workspace).reader() as reader:
+        assert len(reader.branches()) == 1
+
+
+@pytest.mark.parametrize("fault", ["during-fork:1", "after-append:1", "between-commit-and-publish:1"])
+def test_a_fork_killed_while_it_is_made_is_made_again(workspace, fault):
+    before = rows(workspace)
+    code = (
+        "import asyncio, sys; from pathlib import Path; from nader.forks import fork; from nader.workspace import Workspace; "
+        "asyncio.run(fork(Workspace(Path(sys.argv[1])), 'run-1', 40, name='mine', sets=('seed=5',)))"
+    )
+    environment = {**os.environ, "NADER_FAULT": fault, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(workspace)], env=environment, cwd=REPOSITORY, timeout=120
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert rows(workspace) == before
+    with Workspace(workspace).reader() as reader:
+        made = [b.name for b in reader.branches() if b.name == "mine"]
+        whole = bool(made) and reader.head("mine").position > 40
+    if not whole:
+        assert forked(workspace, 40, run="run-1", name="mine", sets=("seed=5",)) == "mine"
+    resume_campaign(workspace, "mine")
+    check_log(workspace, "mine")
+    assert folded(workspace, "mine")[0].status.settings()["seed"] == 5
+
+
+def test_a_fork_that_was_broken_off_does_not_resume_as_if_it_were_whole(workspace):
+    from store import Log
+
+    async def half():
+        log = await Log.open(workspace / "nader.db")
+        await log.create_branch("half", run="run-1", parent="run-1", position=30)
+        await log.close()
+
+    asyncio.run(half())
+    with pytest.raises(WorkspaceError, match="was broken off while it was made"):
+        resume_campaign(workspace, "half")
+
+
+def test_verify_holds_on_every_branch(workspace):
+    forked(workspace, 25, sets=("seed=4",), name="a")
+    resume_campaign(workspace, "a")
+    for run in ("run-1", "a"):
+        assert verified(workspace, run).ok

@@ -71,9 +71,9 @@ def pdf_text(path: Path, limits: PdfLimits | None = None) -> PaperText | TextFai
         return _failure(FailureKind.BROKEN, "the reader gave up on it (out of memory or time, or a crash)")
     errors = [message["error"] for message in messages if "error" in message]
     if len(errors) == len(pages):
-        return _failure(FailureKind.BROKEN, f"none of its {total} pages is readable ({one_line(errors[0])})")
+        return _failure(FailureKind.BROKEN, f"no page of {total} is readable ({one_line(errors[0])})")
     if sum(c.isalpha() for text in pages.values() for c in text) < _LETTERS_A_PAGE * len(pages):
-        return _failure(FailureKind.SCANNED, f"its {total} pages are images, with (almost) no text")
+        return _failure(FailureKind.SCANNED, f"{_pages(total)} of images, with (almost) no text")
     title = next((message["title"] for message in messages if message.get("title")), None)
     return PaperText(
         pages=tuple(pages[number] for number in sorted(pages)),
@@ -154,5 +154,9 @@ def _note(pages: list[str], total: int, ended: bool, limits: PdfLimits) -> str:
             why = f", {limits.characters:,} characters, the limit"
         notes.append(f"read the first {read} of {total} pages{why}")
     if without:
-        notes.append(f"{without} {'page' if without == 1 else 'pages'} gave no text")
+        notes.append(f"{_pages(without)} gave no text")
     return "; ".join(notes)
+
+
+def _pages(count: int) -> str:
+    return f"{count} {'page' if count == 1 else 'pages'}"

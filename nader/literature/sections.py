@@ -1,5 +1,6 @@
 """The method section of a paper: found by its headings or its place, and cut to a budget of tokens."""
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -308,18 +309,33 @@ def _before_references(lines: list[_Line], start: int) -> int:
 
 
 def _cut(lines: list[_Line], budget: int) -> tuple[str, int, bool]:
-    """As many whole lines as the budget holds: their text, their number, and whether any were left out."""
+    """As much as the budget holds: text, number of lines it reaches over, and whether any was left out."""
     characters = words = 0
     for used, line in enumerate(lines):
+        if not _fits(characters + len(line.text) + 1, words + len(line.text.split()), budget):
+            kept = [before.text for before in lines[:used]]
+            rest = _beginning(line.text, characters, words, budget, whole_sentences=bool(kept))
+            return _join([*kept, rest]), used + bool(rest), True
         characters += len(line.text) + 1
         words += len(line.text.split())
-        if max(characters / 4, words * 4 / 3) > budget:
-            return (
-                _join([kept.text for kept in lines[:used]]) or lines[0].text[: budget * 2],
-                max(used, 1),
-                True,
-            )
     return _join([line.text for line in lines]), len(lines), False
+
+
+def _fits(characters: int, words: int, budget: int) -> bool:
+    return max(math.ceil(characters / 4), math.ceil(words * 4 / 3)) <= budget
+
+
+def _beginning(text: str, characters: int, words: int, budget: int, *, whole_sentences: bool) -> str:
+    """The first sentences of a paragraph (else words) that still fit behind so many characters and words."""
+    pieces = re.split(r"(?<=[.!?])\s+", text) if whole_sentences else text.split()
+    kept: list[str] = []
+    for piece in pieces:
+        characters += len(piece) + 1
+        words += len(piece.split())
+        if not _fits(characters, words, budget):
+            break
+        kept.append(piece)
+    return " ".join(kept)
 
 
 def _join(lines: list[str]) -> str:

@@ -1,5 +1,6 @@
 """What becomes of a PDF, whatever it is: text, or a sentence that says why not."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ def test_a_scanned_pdf_is_told_as_such(tmp_path):
     failure = pdf_text(_write(tmp_path, scanned_pdf(4)))
     assert failure == TextFailure(
         kind=FailureKind.SCANNED,
-        message="This PDF has no text: its 4 pages are images, with (almost) no text.",
+        message="This PDF has no text: 4 pages of images, with (almost) no text.",
     )
 
 
@@ -155,9 +156,20 @@ def test_a_pdf_that_takes_too_long_is_stopped(tmp_path):
 
 def test_a_pdf_that_unfolds_to_gigabytes_ends_within_the_memory_limit(tmp_path):
     bomb = write_pdf([b"BT /F 9 Tf (a) Tj " + b" " * (96 * 2**20) + b"ET"])
+    assert len(bomb) < 2**18
     result = pdf_text(_write(tmp_path, bomb), PdfLimits(memory_bytes=256 * 2**20))
     assert isinstance(result, TextFailure)
     assert result.kind in (FailureKind.TOO_LARGE, FailureKind.BROKEN)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its address space")
+def test_a_page_that_takes_more_memory_than_allowed_is_told(tmp_path):
+    page = write_pdf([b"BT /F 9 Tf (a) Tj " + b" " * (60 * 2**20) + b"ET"])
+    failure = pdf_text(_write(tmp_path, page), PdfLimits(memory_bytes=96 * 2**20))
+    assert failure == TextFailure(
+        kind=FailureKind.TOO_LARGE,
+        message="This PDF is too large: reading it takes more than 96 MiB of memory.",
+    )
 
 
 def test_the_reading_process_gets_no_keys(tmp_path, monkeypatch):

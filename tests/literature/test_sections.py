@@ -97,6 +97,12 @@ def test_a_section_is_cut_to_its_budget_and_says_so(budget):
     assert section.note == f"cut to {budget:,} tokens"
 
 
+def test_a_long_paragraph_is_cut_at_the_end_of_a_sentence():
+    sentences = " ".join(f"Sentence {i} says so." for i in range(200))
+    section = method_section(paper(f"1. Introduction\nHere.\n2. Method\n{sentences}"), budget_tokens=100)
+    assert section.text.endswith("says so.") and 80 <= section.tokens <= 100
+
+
 def test_rows_of_a_table_do_not_pass_for_sections():
     rows = "\n".join(["4 Conv layers 128 64", "7 Pooling", "2 CARD16 VERSION", "9 Something Else"])
     method = f"2. Method\n{BODY}\n{rows}\nThe end of the method. {BODY}"

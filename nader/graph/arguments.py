@@ -124,7 +124,8 @@ def _arguments(operator: Operator, pieces: list[str], notes: Notes) -> tuple[tup
                     ProblemCode.ARGUMENT, message, f"Name every argument: {operator.signature}."
                 )
             if position >= len(operator.parameters):
-                message = f"{operator.name} takes {_count(len(operator.parameters), 'argument')}, got {len(pieces)}."
+                most = _count(len(operator.parameters), "argument")
+                message = f"{operator.name} takes {most}, got {len(pieces)}."
                 raise ArgumentError(ProblemCode.ARGUMENT, message, f"Write {operator.signature}.")
             parameter, value_text = operator.parameters[position], piece
             notes.append((piece[:60], f"{parameter.name}={piece[:60]}"))

@@ -85,7 +85,7 @@ class Block:
     """A block: nodes and edges in the order they were written.
 
     The order of the edges into a node is the order of its inputs, which matters for concat and Multiply.
-    ``notes`` (how the text was read) and ``lines`` (node index → line of the text) take no part in equality.
+    ``notes`` (how the text was read) and ``lines`` (node index → line of text) take no part in equality.
     A block may be wrong (cycles, shapes that do not fit): `verify` says so.
     """
 

@@ -1,14 +1,14 @@
 """The canonical form of a block and its digest: equal exactly for blocks that are the same graph.
 
-Two blocks are the same when one can be renumbered into the other such that operations, their arguments (with
-defaults filled in, in any order, equal in value, dimensions counted from the front) and edges agree; the order of
-inputs counts for concat and Multiply only. Names, notes and node order do not matter. Nothing is merged: two
-convolutions of the same input, each with its weights, are not one convolution used twice. In a cell dim always
-equals C; `digest` reads dim as C there when it is told the role.
+Two blocks are the same when one can be renumbered into the other such that operations, their arguments
+(defaults filled in, in any order, equal in value, dimensions counted from the front) and edges agree; the
+order of inputs counts for concat and Multiply only. Names, notes and node order do not matter. Nothing is
+merged: two convolutions of the same input, each with its weights, are not one convolution used twice. In a
+cell dim always equals C; `digest` reads dim as C there when it is told the role.
 
 Colour refinement settles almost every block. What is left splits into independent parts (identical parallel
-branches are separate parts), and a part that is symmetric in itself is settled by trying each of its equal nodes,
-except those that an automorphism already found maps to one another.
+branches are separate parts), and a part that is symmetric in itself is settled by trying each of its equal
+nodes, except those that an automorphism already found maps to one another.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class _Search:
     ) -> tuple[bytes, list[int]]:
         """Certificate and order of a set of vertices, independent of the rest given their colours.
 
-        ``exact``: of all orders that the colours leave open, the one of least certificate; else any one of them.
+        ``exact``: of all orders the colours leave open, the one of least certificate; else any one of them.
         """
         self._refine(vertices, colours)
         cells = _cells(vertices, colours)
@@ -214,7 +214,7 @@ class _Search:
     def _parts(
         self, tied: list[int], colours: dict[int, Colour], cells: Mapping[Colour, list[int]]
     ) -> list[list[int]]:
-        """The tied vertices in connected parts; edges between cells that are joined all to all do not connect."""
+        """The tied vertices in connected parts; edges between cells joined all to all do not connect."""
         inside = set(tied)
         linked: dict[int, list[int]] = {vertex: [] for vertex in tied}
         for vertex in tied:
@@ -229,9 +229,9 @@ class _Search:
     def _part(self, part: list[int], colours: dict[int, Colour], exact: bool) -> tuple[bytes, list[int]]:
         """Certificate and order of one connected part, found by setting one of its equal vertices apart.
 
-        Every vertex of the smallest cell is tried, but for those that an automorphism maps to one already tried. Two
-        orders with one certificate are such an automorphism; one order each, found without trying alternatives, usually
-        shows it.
+        Every vertex of the smallest cell is tried, but for those that an automorphism maps to one already
+        tried. Two orders with one certificate are such an automorphism; one order each, found without trying
+        alternatives, usually shows it.
         """
         cells = _cells(part, colours)
         if len(cells) == len(part):
@@ -267,7 +267,7 @@ class _Search:
 
     @staticmethod
     def _merge(orbit: dict[int, int], seen: dict[bytes, list[int]], found: tuple[bytes, list[int]]) -> bool:
-        """Remember an order; if one of the same certificate was seen, join what that automorphism maps together."""
+        """Remember an order; if one of the same certificate was seen, join what that automorphism maps."""
         certificate, order = found
         if certificate not in seen:
             seen[certificate] = order

@@ -2,10 +2,10 @@
 
 Parameters: Conv2d and Linear have weights and a bias, BN and LN a scale and a shift.
 
-Multiply-accumulates (MACs) are for one image. Conv2d: out·(in/groups)·kh·kw at each output position; Linear: out·in
-at each; Multiply: n·k·m for each matrix. That is all for `Counting.PRODUCTS`, which gives NAS-Bench-201's published
-counts. The counts published with NADER also hold normalisation and average pooling, as the tool behind them (thop)
-reckons: see `Counting.THOP`.
+Multiply-accumulates (MACs) are for one image. Conv2d: out·(in/groups)·kh·kw at each output position;
+Linear: out·in at each; Multiply: n·k·m for each matrix. That is all for `Counting.PRODUCTS`, which gives
+the counts published with NAS-Bench-201. The counts published with NADER also hold normalisation and average
+pooling, as the tool behind them (thop) reckons: see `Counting.THOP`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Counting(StrEnum):
     """What counts as multiply-accumulates.
 
     PRODUCTS: convolutions, linear layers and matrix products, without bias.
-    THOP: also 4 for each element that BN or LN normalises, 1 for each output of AvgPool2d, and for each output of
-    AdaptiveAvgPool2d the window it averages and 1. Reproduces the counts of NADER's reference implementation.
+    THOP: also 4 for each element that BN or LN normalises, 1 for each output of AvgPool2d, and for each
+    output of AdaptiveAvgPool2d the window it averages plus 1. Reproduces the counts published with NADER.
     """
 
     PRODUCTS = "products"
@@ -42,7 +42,8 @@ def cost_at(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Parameters and MACs for one image, int64 [sites] each.
 
-    Where the block does not work at a site, its numbers there mean nothing. Raises BlockError where it works at none.
+    Where the block does not work at a site, its numbers there mean nothing.
+    Raises BlockError where it works at none.
     """
     table = sites if isinstance(sites, Sites) else Sites(sites)
     graph = structure(block)

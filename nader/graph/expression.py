@@ -213,7 +213,7 @@ Mask: TypeAlias = bool | NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """An expression at every site: its value rounded down, where it is defined, where it stays within 31 bits.
+    """An expression at every site: its value rounded down, where it is defined, where it fits in 31 bits.
 
     Where ``defined`` (no division by zero) or ``small`` is False, the value means nothing.
     """
@@ -262,7 +262,7 @@ def _ratio(tree: Expression, values: Mapping[str, Size]) -> _Ratio:
 
 
 def _bounded(top: Any, bottom: Any, defined: Mask, small: Mask) -> _Ratio:
-    """A ratio in lowest terms over a positive number; where it leaves 31 bits, it is 1 and no longer ``small``."""
+    """A ratio in lowest terms, over a positive number; beyond 31 bits it is 1 and no longer ``small``."""
     if not (isinstance(bottom, int) and bottom == 1):
         common = np.gcd(top, bottom) * np.where(np.asarray(bottom) < 0, -1, 1)
         top, bottom = _plain(top // common), _plain(bottom // common)

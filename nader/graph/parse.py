@@ -1,4 +1,4 @@
-"""Reads the text of blocks: liberal in how it is written, with a note for every liberty; strict in meaning."""
+"""Reads the text of blocks: liberal in spelling, with a note for every liberty; strict in meaning."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _times(first: Monomial, second: Monomial, sign: int = 1) -> Monomial:
 
 
 def _reduce(top: Polynomial, bottom: Polynomial) -> Ratio:
-    """In lowest terms as far as needed: the denominator is 1, or has several terms and does not divide the rest.
+    """In lowest terms as far as needed: the denominator is 1, or several terms that do not divide the rest.
 
     A denominator of one term goes into the numerator (negative powers).
     """
@@ -203,7 +203,7 @@ def _print(ratio: Ratio) -> str:
 
 
 def _at_point(polynomial: Polynomial, prime: int) -> int:
-    """Its value modulo a prime at a fixed point: equal ratios agree there, others differ but for chance of 2^-60."""
+    """Its value modulo a prime at a fixed point: equal ratios agree there, others by a chance of 2^-60."""
     total = 0
     for monomial, coefficient in polynomial.items():
         term = coefficient.numerator * pow(coefficient.denominator, -1, prime)

@@ -56,7 +56,7 @@ def _pair(
 def _window(
     context: Context, node: Node, tensor: Tensor, ok: Mask, strides: tuple[Size, Size] | None
 ) -> tuple[tuple[Size, Size], tuple[Size, Size], Mask]:
-    """Kernel, and the height and width that come out; ``strides`` is the default, None for the kernel size."""
+    """Kernel, and the height and width that come out; ``strides``: the default, None for the kernel."""
     kh, kw, ok = _pair(context, node, "kernel_size", _ONE, ok)
     sh, sw, ok = _pair(context, node, "stride", strides or (kh, kw), ok)
     dh, dw, ok = _pair(context, node, "dilation", _ONE, ok) if node.op == "Conv2d" else (1, 1, ok)
@@ -116,7 +116,7 @@ def _adaptive_pool(context: Context, node: Node, inputs: list[Tensor]) -> Tensor
 
 
 def _fixed(context: Context, node: Node, tensor: Tensor, axis: int) -> tuple[Size, Mask]:
-    """The size of an axis that weights hang on, which may not change with the batch; and where it does not."""
+    """The size of an axis that weights hang on, and where it does not change with the batch."""
     size = tensor.sizes[axis]
     if isinstance(size, int) or size.shape[0] == 1:
         return size, tensor.ok
@@ -129,7 +129,7 @@ def _fixed(context: Context, node: Node, tensor: Tensor, axis: int) -> tuple[Siz
 
 def _channels_last(context: Context, node: Node, tensor: Tensor) -> tuple[Size, Mask]:
     if tensor.spatial[-1]:
-        message = f"{node.op} works on the last dimension, which must be the channels; here it is a side of the map."
+        message = f"{node.op} works on the last dimension, which must be the channels, not a side of the map."
         hint = (
             "Put permute(0,2,3,1) before it and permute(0,3,1,2) after it, or use BN or a 1x1 Conv2d instead."
             if tensor.rank == 4
@@ -234,7 +234,7 @@ def _spatial_of(inputs: list[Tensor], rank: int) -> tuple[bool, ...]:
 
 
 def _broadcast(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
-    hint = "Give the inputs equal sizes, or size 1 where one is to be repeated; a 1x1 Conv2d changes the channels."
+    hint = "Give the inputs equal sizes, or 1 where one is to be repeated; a 1x1 Conv2d changes the channels."
     message = f"The inputs of {node.op} do not fit each other"
     sizes, ok = _aligned(context, node, [t.sizes for t in inputs], _all_ok(inputs), inputs, message, hint)
     return Tensor(sizes, _spatial_of(inputs, len(sizes)), ok)
@@ -249,7 +249,7 @@ def _matmul(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
     ok = _all_ok(inputs)
     inner, other = first.sizes[-1], second.sizes[-2]
     if inner is not other:
-        message = "Multiply is the matrix product: the last size of the first input must be the last but one of the second"
+        message = "Multiply is the matrix product (..., n, k) by (..., k, m); here the two k differ"
         ok = context.require(node, inner == other, ok, ProblemCode.SHAPE, message, hint, (), inputs)
     leading = [first.sizes[:-2], second.sizes[:-2]]
     message = "The leading sizes of the inputs of Multiply do not fit each other"
@@ -291,7 +291,8 @@ def _axes(context: Context, node: Node, tensor: Tensor, shown: list[Tensor]) -> 
     axes = [item.constant if item.constant is not None else tensor.rank for item in items]
     wrong = [axis for axis in axes if not -tensor.rank <= axis < tensor.rank]
     if wrong:
-        message = f"{node.op} names dimension {items[axes.index(wrong[0])]}, but its input has {tensor.rank} dimensions."
+        named = items[axes.index(wrong[0])]
+        message = f"{node.op} names dimension {named}, but its input has {tensor.rank} dimensions."
         hint = f"Use a dimension from {-tensor.rank} to {tensor.rank - 1}."
         raise context.refuse(node, ProblemCode.SHAPE, message, hint, shown)
     counted = tuple(axis % tensor.rank for axis in axes)
@@ -418,7 +419,7 @@ def _cancelled(first: list[Size], second: list[Size]) -> tuple[list[Size], list[
 
 
 def _product(sizes: list[Size]) -> Size:
-    """The product, kept below 2^62: beyond 2^40 no tensor goes, so such rows only need to stay apart from all others."""
+    """The product; in whole numbers of any length where 64 bits might not do."""
     result: Size = 1
     for size in sizes:
         result = result * size

@@ -1,7 +1,8 @@
-"""Infers the shape of every tensor of a block at many sites and batch sizes at once, and says what does not fit.
+"""Infers the shape of every tensor of a block, at many sites and batch sizes at once.
 
-A shape is a tuple of sizes; a size is one number, or an array over [batch sizes, sites]. Equal arrays are kept
-as one object, so that on real blocks nearly every comparison is an identity test.
+A shape is a tuple of sizes; a size is one number, or an array over [batch sizes, sites]. Equal arrays are
+kept as one object, so that on real blocks nearly every comparison is an identity test. A tensor need not
+exist at every site: what fails at some (``ok`` is False there) says nothing of the others.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _TRAINING = np.array([size >= 2 for size in BATCHES])[:, None]
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A tensor at every site: its sizes, which axes are the height or width of a map, at which sites it exists."""
+    """A tensor at every site: its sizes, which axes are sides of a map, at which sites it exists."""
 
     sizes: tuple[Size, ...]
     spatial: tuple[bool, ...]

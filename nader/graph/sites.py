@@ -61,7 +61,7 @@ class Site:
 
 
 class Sites(Sequence[Site]):
-    """Sites as columns, to verify a block at hundreds of them at once; keep and reuse it where that is often."""
+    """Sites as columns, to verify a block at hundreds of them at once; build it once and reuse it."""
 
     def __init__(self, sites: Iterable[Site]) -> None:
         self.items = tuple(sites)

@@ -148,7 +148,8 @@ def _output(context: Context, node: Node) -> Mask:
     hint = f"Make the output {wanted}."
     message = f"A {role.value} must give {wanted}; the output is another"
     ok = context.require(node, fits, ok, ProblemCode.OUTPUT_SHAPE, message, hint, (), [tensor])
-    message = f"A {role.value} of scale {'1' if stride == 1 else f'1/{stride}'} must give {wanted}; the sides are others"
+    named = f"A {role.value} of scale {context.sites[0].scale}"
+    message = f"{named} must give {wanted}; the sides are others"
     hint = f"Use strides that multiply to {stride} on every path from the input to the output."
     return context.require(node, scaled, ok, ProblemCode.SCALE, message, hint, (), [tensor])
 
@@ -167,10 +168,10 @@ Attribute: TypeAlias = int | float | tuple[int, ...]
 class ResolvedNode:
     """A node at one site, with every default filled in and every size a number, for a batch of 2.
 
-    ``attrs``: kernel_size, stride, dilation and output_size as (height, width); groups, out_channels as numbers;
-    dim counted from 0, a tuple for mean, max and sum; permute's dims counted from 0; prob as a float. ``in_channels``
-    (Conv2d, Linear) and ``channels`` (BN, LN) are the size that weights hang on. reshape's shape and repeat's sizes are
-    the numbers at batch size 2: ``expressions`` evaluates them for another batch (-1 stays -1).
+    ``attrs``: kernel_size, stride, dilation and output_size as (height, width); groups and out_channels as
+    numbers; dim counted from 0, a tuple for mean, max and sum; permute's dims counted from 0; prob as a
+    float; ``in_channels`` (Conv2d, Linear) or ``channels`` (BN, LN), the size that weights hang on. reshape's
+    shape and repeat's sizes are the numbers at batch size 2; ``expressions`` gives them for another (-1 stays).
     """
 
     index: int

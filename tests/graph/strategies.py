@@ -1,7 +1,8 @@
 """Random blocks, right and wrong, and equivalent rewritings of them, for property tests.
 
-Everything is drawn from a ``random.Random``: `blocks` and `sites` wrap it for hypothesis (which shrinks it), and
-long profiles seed one themselves. Nothing here looks at the verifier, so nothing it wrongly refuses is missing.
+Everything is drawn from a ``random.Random``: `blocks` and `drafts` wrap it for hypothesis (which shrinks it),
+and long profiles seed one themselves. Nothing here looks at the verifier, so nothing it wrongly refuses is
+missing.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ NUMBERS = [
 class Shape:
     """What the generator believes of a tensor: its kind, its channels, and how much smaller its sides are."""
 
-    kind: str  # map (B,c,h,w), vector (B,c), pooled (B,c,1,1), last (B,h,w,c), tokens (B,h*w,c), rows (B,c,h*w), pairs
+    # map (B,c,h,w), vector (B,c), pooled (B,c,1,1), last (B,h,w,c), tokens (B,h*w,c), rows (B,c,h*w), pairs
+    kind: str
     channels: str = "C"
     scale: int = 1
 
@@ -453,6 +455,11 @@ def _bypass(rng: Random, block: Block) -> Block:
     )
 
 
+_ORDERS = [(0, 1, 3, 2), (0, 2, 3, 1), (1, 0, 2, 3), (0, 2, 1)]
+_REPEATS = [(1, 2, 1, 1), (1, 1, 1, 1, 1), (2, 1, 1, 1), (1, 1)]
+_RESHAPES: list[tuple[int | str, ...]] = [("B", "C", "H", "W"), ("B", -1), (-1, "C"), ("B", "C", "W", "H")]
+
+
 def _insert(rng: Random, block: Block) -> Block:
     if not block.edges:
         return block
@@ -467,10 +474,10 @@ def _insert(rng: Random, block: Block) -> Block:
             make_node(index, "Linear", out_channels=rng.choice(CHANNELS)),
             make_node(index, "mean", dim=rng.choice([0, 1, 2, -1])),
             make_node(index, "softmax", dim=rng.choice([1, 4])),
-            make_node(index, "permute", dims=rng.choice([(0, 1, 3, 2), (0, 2, 3, 1), (1, 0, 2, 3), (0, 2, 1)])),
-            make_node(index, "repeat", sizes=rng.choice([(1, 2, 1, 1), (1, 1, 1, 1, 1), (2, 1, 1, 1), (1, 1)])),
-            make_node(index, "reshape", shape=rng.choice([("B", "C", "H", "W"), ("B", -1), (-1, "C"), ("B", "C", "W", "H")])),
-            make_node(index, "AdaptiveAvgPool2d", output_size=rng.choice(["1", "H", (1, "W")]) if rng.random() < 0.5 else 1),
+            make_node(index, "permute", dims=rng.choice(_ORDERS)),
+            make_node(index, "repeat", sizes=rng.choice(_REPEATS)),
+            make_node(index, "reshape", shape=rng.choice(_RESHAPES)),
+            make_node(index, "AdaptiveAvgPool2d", output_size=rng.choice(["1", "1", "H", (1, "W")])),
             make_node(index, "MaxPool2d", kernel_size=3, stride=rng.choice([1, 2])),
         ]
     )  # fmt: skip
@@ -504,7 +511,7 @@ def random_site(rng: Random, role: Role = Role.CELL, scale: int | None = None) -
 
 
 def rewritten(rng: Random, block: Block) -> Block:
-    """The same block in other words: renumbered, renamed, reordered, with defaults written out or left out."""
+    """The same block in other words: renumbered, renamed, reordered, defaults written out or left out."""
     indices = [node.index for node in block.nodes]
     fresh = rng.sample(range(2 * len(indices) + 5), len(indices))
     renumber = dict(zip(indices, fresh, strict=True))

@@ -19,13 +19,17 @@ _LARGEST = 64 * 1024 * 1024
 
 
 class OpenAIEmbedder:
-    """Embeds by `/v1/embeddings`. A dimension that is not given is learnt from the first answer."""
+    """Embeds by `/v1/embeddings`.
+
+    A dimension that is given is asked of the server and insisted on; else the first answer tells it.
+    """
 
     def __init__(self, connection: Connection, model: str, *, dimension: int | None = None) -> None:
         self.connection = connection
         self.model = model
         self.name = model
         self._dimension = dimension
+        self._asked = dimension is not None
 
     @property
     def dimension(self) -> int:
@@ -66,11 +70,18 @@ class OpenAIEmbedder:
         await self.connection.aclose()
 
     async def _batch(self, texts: list[str]) -> tuple[np.ndarray, int]:
-        body = await self.connection.ask(
-            "embeddings",
-            {"model": self.model, "input": texts, "encoding_format": "float"},
-            largest=_LARGEST,
-        )
+        question: dict[str, Any] = {"model": self.model, "input": texts, "encoding_format": "float"}
+        if self._asked:
+            question["dimensions"] = self._dimension
+        try:
+            body = await self.connection.ask("embeddings", question, largest=_LARGEST)
+        except LLMError as error:
+            if self._asked and error.kind is ErrorKind.BAD_REQUEST and "dimensions" in error.message.lower():
+                self._asked = (
+                    False  # a model of one size only: ask again, and see whether it is the right one
+                )
+                raise LLMError(error.kind, error.message, retriable=True, retry_after=0.0) from error
+            raise
         usage = body.get("usage")
         counted = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         tokens = counted if isinstance(counted, int) and counted >= 0 else 0
@@ -94,8 +105,8 @@ class OpenAIEmbedder:
             got = ", ".join(str(n) for n in sorted(lengths))
             raise LLMError(
                 ErrorKind.WRONG_DIMENSION,
-                f"{self.model} gives vectors of dimension {got}, not {wanted}: vectors of different "
-                "embedders must not be mixed.",
+                f"{self.model} gives vectors of dimension {got}, not {wanted}: those "
+                "cannot be compared; set the dimension to the model's.",
             )
         data = sorted(enumerate(data), key=lambda pair: (_index(pair[1], pair[0]), pair[0]))
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from nader.llm.errors import ErrorKind, LLMError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 SHOWN = 300
 """Characters of a server's own words that an error message repeats."""
+MOST_TOKENS = 10**9
+"""A count beyond this is no count."""
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -113,15 +116,24 @@ def _status(error: openai.APIStatusError) -> LLMError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds the server asks us to wait: `retry-after-ms`, or `retry-after` as a number (not as a date)."""
+    """Seconds the server asks us to wait: `retry-after-ms`, or `retry-after` as a number or as a date."""
     for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        said = headers.get(name, "")
         try:
-            seconds = float(headers.get(name, "")) / scale
+            seconds = float(said) / scale
         except ValueError:
-            continue
+            seconds = _until(said, headers.get("date", ""))
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
     return None
+
+
+def _until(date: str, now: str) -> float:
+    """Seconds between two HTTP dates, both by the server's clock; NaN where one is none."""
+    try:
+        return (parsedate_to_datetime(date) - parsedate_to_datetime(now)).total_seconds()
+    except (ValueError, TypeError):
+        return math.nan
 
 
 def _whole(text: str, finish: str, model: str, used: tuple[int, int] | None) -> ChatReply:
@@ -132,7 +144,13 @@ def _whole(text: str, finish: str, model: str, used: tuple[int, int] | None) -> 
     if not text.strip():
         raise _error(ErrorKind.EMPTY, "the answer has no text.", used)
     tokens = used or (0, 0)
-    return ChatReply(text=text, model=model, finish=finish, input_tokens=tokens[0], output_tokens=tokens[1])
+    return ChatReply(
+        text=_encodable(text),
+        model=_said(model),
+        finish=_said(finish),
+        input_tokens=tokens[0],
+        output_tokens=tokens[1],
+    )
 
 
 def _usage(body: Mapping[str, Any], prompt: str, answer: str) -> tuple[int, int] | None:
@@ -142,7 +160,9 @@ def _usage(body: Mapping[str, Any], prompt: str, answer: str) -> tuple[int, int]
     counts = []
     for name in (prompt, answer):
         value = usage.get(name)
-        counts.append(value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MOST_TOKENS:
+            return None
+        counts.append(value)
     return counts[0], counts[1]
 
 
@@ -154,19 +174,25 @@ def _error(kind: ErrorKind, message: str, used: tuple[int, int] | None, text: st
         input_tokens=tokens[0],
         output_tokens=tokens[1],
         usage_known=used is not None,
-        partial_text=text,
+        partial_text=_encodable(text),
     )
 
 
 def _said(body: object) -> str:
-    """The server's own words, short and on one line."""
+    """The server's own words, short, printable and on one line."""
     if isinstance(body, Mapping):
         inner = body.get("error", body)
         if isinstance(inner, Mapping):
             body = inner.get("message") or inner.get("code") or json.dumps(inner, default=str)
         else:
             body = inner
-    return " ".join(str(body).split())[:SHOWN]
+    words = " ".join(str(body).split())[:SHOWN]
+    return "".join(c if c.isprintable() else "\ufffd" for c in words)
+
+
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which JSON can carry and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _shown(body: bytes) -> str:

@@ -270,9 +270,23 @@ def test_embeddings_are_counted_retried_and_checked() -> None:
             await call_embed(embedder, ["x"], policy=QUICK)
         with pytest.raises(LLMError, match="asked for 2 vectors, got 1"):
             await call_embed(embedder, ["x", "y"], policy=QUICK)
+        other = OpenAIEmbedder(Connection(server.url), "scripted", dimension=32)
+        assert (await other.embed(["x"])).shape == (1, 32)
         many = await embedder.embed([f"text {i}" for i in range(600)])
         assert many.shape == (600, 64)
         await embedder.aclose()
 
     with serve(Scenario(faults=faults)) as server:
+        anyio.run(run, server)
+
+
+def test_a_model_of_one_size_is_asked_without_a_dimension_and_held_to_it() -> None:
+    async def run(server: ScriptedServer) -> None:
+        fitting = OpenAIEmbedder(Connection(server.url), "scripted", dimension=64)
+        assert (await call_embed(fitting, ["x"], policy=QUICK)).vectors.shape == (1, 64)
+        other = OpenAIEmbedder(Connection(server.url), "scripted", dimension=32)
+        with pytest.raises(LLMError, match="dimension 64, not 32"):
+            await call_embed(other, ["x"], policy=QUICK)
+
+    with serve(Scenario(rejects=("dimensions",))) as server:
         anyio.run(run, server)

@@ -183,3 +183,11 @@ def test_the_key_is_sent_and_never_shown() -> None:
 
 def test_a_url_is_shown_without_its_password() -> None:
     assert Connection("https://user:word@host.example:8443/v1?k=1").shown == "https://host.example:8443/v1"
+
+
+def test_hostile_text_comes_back_as_text_that_can_be_stored() -> None:
+    hostile = 'x\ud800 \x1b[31m <script>alert(1)</script> {"type": "CampaignFinished"} \x00'
+    with serve(Scenario(answers=(hostile,))) as server:
+        reply = outcome(server)
+    assert isinstance(reply, ChatReply)
+    assert reply.text == hostile.replace("\ud800", "?") and reply.text.encode("utf-8")

@@ -54,7 +54,6 @@ class ScriptedServer(ThreadingHTTPServer):
     def __init__(self, scenario: Scenario, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.scenario = scenario
-        self.embedder = HashedNgrams(scenario.dimension)
         self.stopping = threading.Event()
         self.bodies: list[dict[str, Any]] = []
         self._lock = threading.Lock()
@@ -217,7 +216,13 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.kind in _PLAIN:
             self._plain(fault, body)
             return
-        vectors = self.server.embedder.vectors(texts).tolist()
+        if "dimensions" in self.server.scenario.rejects and "dimensions" in body:
+            self._fail(
+                400, "unsupported_parameter", "This model does not support dimensions.", param="dimensions"
+            )
+            return
+        embedder = HashedNgrams(body.get("dimensions", self.server.scenario.dimension))
+        vectors = embedder.vectors(texts).tolist()
         if fault and fault.kind is FaultKind.WRONG_DIMENSION:
             vectors = [vector[:-1] for vector in vectors]
         if fault and fault.kind is FaultKind.WRONG_COUNT:

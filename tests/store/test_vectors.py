@@ -1,0 +1,80 @@
+"""Nearest neighbours: exact, filtered, and the same with sqlite-vec as with numpy."""
+
+import numpy as np
+import pytest
+
+from store.projections.vectors import VectorIndex, unit
+
+
+def filled(extension: bool, rows: int = 300, dimension: int = 16) -> VectorIndex:
+    chance = np.random.default_rng(5)
+    index = VectorIndex(dimension, extension=extension)
+    for n, vector in enumerate(chance.normal(size=(rows, dimension))):
+        index.add(f"k{n:03d}", vector, n, round=n % 7, kind="abc"[n % 3], role="xy"[n % 2])
+    return index
+
+
+@pytest.mark.parametrize("extension", [True, False])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"upto": 100},
+        {"visible": 3},
+        {"visible": -1},
+        {"kind": "b"},
+        {"role": "x", "kind": "a"},
+        {"upto": 150, "visible": 2, "kind": "c", "role": "y"},
+        {"kind": "none"},
+    ],
+)
+def test_the_nearest_are_those_of_a_plain_scan(extension: bool, filters: dict[str, object]) -> None:
+    chance = np.random.default_rng(5)
+    vectors = [unit(v).astype(np.float64) for v in chance.normal(size=(300, 16))]
+    index = filled(extension)
+    for _ in range(5):
+        query = chance.normal(size=16)
+        exact = unit(query).astype(np.float64)
+        wanted = [
+            (f"k{n:03d}", round(float(v @ exact), 6))
+            for n, v in enumerate(vectors)
+            if n <= filters.get("upto", 999)
+            and n % 7 <= filters.get("visible", 99)
+            and filters.get("kind", "abc"[n % 3]) == "abc"[n % 3]
+            and filters.get("role", "xy"[n % 2]) == "xy"[n % 2]
+        ]
+        wanted.sort(key=lambda pair: (-pair[1], pair[0]))
+        assert index.nearest(query, 10, **filters) == wanted[:10]
+
+
+def test_equal_vectors_come_in_order_of_their_keys() -> None:
+    for extension in (True, False):
+        index = VectorIndex(4, extension=extension)
+        for key in ("c", "a", "b", "z"):
+            index.add(key, [1, 0, 0, 1] if key != "z" else [0, 1, 0, 0], 1)
+        assert index.nearest([2, 0, 0, 2], 3) == [("a", 1.0), ("b", 1.0), ("c", 1.0)]
+
+
+def test_rows_added_after_a_query_are_found() -> None:
+    for extension in (True, False):
+        index = VectorIndex(2, extension=extension)
+        index.add("a", [1, 0], 1)
+        assert index.nearest([0, 1], 5) == [("a", 0.0)]
+        index.add("b", [0, 3], 2)
+        assert index.nearest([0, 1], 5) == [("b", 1.0), ("a", 0.0)]
+        assert index.nearest([0, 1], 5, upto=1) == [("a", 0.0)]
+
+
+def test_zero_vectors_are_near_nothing_and_wrong_sizes_are_refused() -> None:
+    index = VectorIndex(3)
+    index.add("zero", [0, 0, 0], 1)
+    index.add("one", [1, 0, 0], 1)
+    assert index.nearest([1, 1, 0], 9) == [("one", 0.707107)]
+    assert index.nearest([0, 0, 0], 9) == [] == index.nearest([1, 0], 9) == index.nearest([1, 0, 0], 0)
+    with pytest.raises(ValueError, match="the vector of two has shape"):
+        index.add("two", [1, 0], 1)
+
+
+def test_more_neighbours_than_the_extension_gives_are_still_given() -> None:
+    index = filled(True, rows=5000, dimension=2)
+    assert len(index.nearest([1, 1], 4500)) == 4500

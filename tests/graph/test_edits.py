@@ -24,7 +24,7 @@ from nader.graph import (
     print_block,
     verify,
 )
-from nader.graph.edit.plan import share, times
+from nader.graph.edit.plan import plainly, share, times
 
 EVEN = [Site(Role.CELL, c, c, h, w) for c in (8, 16, 48, 64, 120) for h, w in ((32, 32), (9, 14), (2, 2))]
 RESNET = base_design("resnet-basic").cell
@@ -354,3 +354,23 @@ def test_a_share_of_channels_is_written_plainly(channels, parts, text):
 )
 def test_a_multiple_of_channels_is_written_plainly(channels, factor, text):
     assert times(channels, factor) == text
+
+
+@pytest.mark.parametrize(
+    ("channels", "text"),
+    [
+        ("C//4+C-C//4-2*(C//8)+C//8+C//8", "C"),
+        ("C*2", "2*C"),
+        ("dim", "C"),
+        ("C//2//2", "C//4"),
+        ("C-C//4", "C-C//4"),
+    ],
+)
+def test_channels_are_written_in_short_where_the_value_is_the_same_at_every_width(channels, text):
+    assert plainly(channels) == text
+
+
+def test_an_edit_after_concatenated_branches_writes_their_sum_plainly():
+    assert "out_channels=C//4,kernel_size=1" in print_block(
+        edited("squeeze-and-excitation", base_design("googlenet").cell)
+    )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Concatenate, ParamSpec
 
 from nader.graph.block import Block, Node, print_argument
+from nader.graph.expression import expression
 from nader.graph.operators import OPERATORS, Kind
+from nader.graph.polynomials import normal_form
 from nader.graph.sketch import (
     ADD,
     BN,
@@ -27,6 +30,7 @@ from nader.graph.sketch import (
 from nader.graph.verify import Site, resolve
 
 P = ParamSpec("P")
+_PLAIN = ("C", "2*C", "3*C", "4*C", "C//2", "C//4", "C//8", "C//16")
 Shape = tuple[int, ...]
 ELEMENTWISE = frozenset({"BN", "LN", "ReLU", "GELU", "Sigmoid", "DropPath", "Add", "Mul", "softmax"})
 ACTIVATIONS = frozenset({"ReLU", "GELU"})
@@ -73,7 +77,10 @@ class Plan(Sketch):
         return self.is_map(one) and self.is_map(other) and self.width(one) == self.width(other)
 
     def channels(self, node: int) -> str:
-        """The number of channels of the map `node` as an expression of the language."""
+        """The number of channels of the map `node`, as an expression."""
+        return plainly(self._channels(node))
+
+    def _channels(self, node: int) -> str:
         operation, sources = self.operations[node], self.inputs[node]
         if node == INPUT:
             return "C"
@@ -218,6 +225,13 @@ class Plan(Sketch):
     def residual(self, node: int, *operations: Operation) -> int:
         """`node` plus a branch of `operations` on it."""
         return self.add(ADD, self.chain(node, *operations), node)
+
+
+@lru_cache(maxsize=1024)
+def plainly(channels: str) -> str:
+    """A shorter expression of the same value at every width, where there is one: "C" for "C//4+C-C//4"."""
+    value = normal_form(expression(channels), same_channels=True)
+    return next((text for text in _PLAIN if normal_form(expression(text)) == value), channels)
 
 
 def share(channels: str, parts: int) -> str:

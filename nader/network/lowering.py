@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nader.graph import Block, BlockError, ResolvedNode, Site, resolve
+from nader.graph import Block, BlockError, Expression, ResolvedNode, Site, expression, resolve
 from nader.network.errors import DesignError
 
 Number: TypeAlias = int | float | bool | tuple[int, ...]
@@ -39,10 +39,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Extent:
-    """A size that may grow with the batch: `times * batch + plus`."""
+    """A size that may grow with the batch, `times * batch + plus`; `written` in Python where it can be."""
 
     times: int
     plus: int
+    written: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _layer(node: ResolvedNode) -> Layer | None:
             sizes = (("in_features", shape[-1]), ("out_features", _integer(attrs["out_channels"])))
             return Layer("Linear", sizes)
         case "BN":
-            return Layer(_BATCH_NORMS.get(len(shape), "BatchNorm"), (("num_features", shape[1]),))
+            return Layer(_BATCH_NORMS[len(shape)], (("num_features", shape[1]),))
         case "LN":
             return Layer("LayerNorm", (("normalized_shape", shape[-1]),))
         case "AdaptiveAvgPool2d" | "AdaptiveMaxPool2d":
@@ -155,15 +156,21 @@ def _padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, i
 def _extents(node: ResolvedNode, site: Site) -> tuple[Extent, ...]:
     """The sizes of a reshape or repeat as they grow with the batch."""
     found = []
-    for expression in node.expressions:
-        one, two, seven = (
-            expression.integer({"B": batch, "C": site.C, "dim": site.dim, "H": site.H, "W": site.W})
-            for batch in (1, 2, 7)
-        )
+    for size in node.expressions:
+        one, two, seven = _at_batches(size, site)
         if seven != one + 6 * (two - one):
-            raise DesignError(f"node {node.index}: {expression} does not grow evenly with the batch")
-        found.append(Extent(times=two - one, plus=2 * one - two))
+            raise DesignError(f"node {node.index}: {size} does not grow evenly with the batch")
+        python = expression(size.text.replace("//", "/").replace("/", "//"))
+        written = python.text if _at_batches(python, site) == (one, two, seven) else ""
+        found.append(Extent(times=two - one, plus=2 * one - two, written=written))
     return tuple(found)
+
+
+def _at_batches(size: Expression, site: Site) -> tuple[int, int, int]:
+    """Its value for batches of 1, 2 and 7."""
+    sizes = {"C": site.C, "dim": site.dim, "H": site.H, "W": site.W}
+    one, two, seven = (size.integer({"B": batch} | sizes) for batch in (1, 2, 7))
+    return one, two, seven
 
 
 def _integer(value: object) -> int:

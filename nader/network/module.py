@@ -30,16 +30,6 @@ class DropPath(nn.Module):
         return f"prob={self.prob}"
 
 
-class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation over axis 1 of a tensor with more axes than torch.nn's classes know."""
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        """Any rank of at least two is fine."""
-
-
-_OWN = {"DropPath": DropPath, "BatchNorm": BatchNorm}
-
-
 class GraphModule(nn.Module):
     """A block that runs its steps in order. x: [B, C, H, W] of its site → [B, dim, H*scale, W*scale]."""
 
@@ -65,7 +55,7 @@ class GraphModule(nn.Module):
 
 
 def _make(layer: Layer) -> nn.Module:
-    kind = _OWN.get(layer.kind) or getattr(nn, layer.kind)
+    kind: type[nn.Module] = DropPath if layer.kind == "DropPath" else getattr(nn, layer.kind)
     return kind(**dict(layer.arguments))
 
 

@@ -107,7 +107,7 @@ def verify_block(block: Block, role: Role, skeleton: Skeleton) -> RoleVerdict:
     if sites is None:
         return RoleVerdict(role, candidates, (), notes)
     verdict = verify(block, role, sites)
-    mask = np.asarray(verdict.ok_sites, dtype=bool).reshape(len(candidates), -1).all(axis=1)
+    mask: NDArray[np.bool_] = np.all(verdict.ok_sites.reshape(len(candidates), -1), axis=1)
     return RoleVerdict(role, _chosen(candidates, mask), tuple(verdict.problems), notes)
 
 

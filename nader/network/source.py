@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -135,14 +136,10 @@ class _BlockWriter:
 
 def _names(text: str) -> set[str]:
     """The sizes a piece of source mentions."""
-    import re
-
     return set(re.findall(r"(?<![\w.])(B|C|dim|H|W)(?![\w=])", text))
 
 
 def _with_self(line: str) -> str:
-    import re
-
     return re.sub(r"(?<![\w.])dim(?![\w=])", "self.dim", line)
 
 
@@ -158,7 +155,9 @@ def _outline(step: Step) -> Step:
         arguments=tuple((name, value if not _is_size(name) else 0) for name, value in step.layer.arguments),
     )
     return replace(
-        step, layer=layer, extents=tuple(replace(e, times=bool(e.times), plus=0) for e in step.extents)
+        step,
+        layer=layer,
+        extents=tuple(replace(e, times=bool(e.times), plus=0, written="") for e in step.extents),
     )
 
 
@@ -180,7 +179,7 @@ def _layer(steps: Sequence[Step], form: _Forms) -> str:
         else:
             text = repr(value)
         written.append(text if name in (*_POSITIONAL, *_POSITIONAL_TOO) else f"{name}={text}")
-    prefix = "" if first.kind in ("DropPath", "BatchNorm") else "nn."
+    prefix = "" if first.kind == "DropPath" else "nn."
     return f"{prefix}{first.kind}({', '.join(written)})"
 
 
@@ -254,6 +253,8 @@ def _function(steps: Sequence[Step], xs: list[str], form: _Forms) -> str:
 def _extent(steps: Sequence[Step], place: int, form: _Forms) -> str:
     """One size of a reshape or repeat."""
     extents = [step.extents[place] for step in steps]
+    if all(extent.written for extent in extents):
+        return re.sub(r"(?<=[\w)])(//|[-+*])", r" \1 ", extents[0].written)
     plus = form([extent.plus for extent in extents])
     if not extents[0].times:
         return plus
@@ -263,17 +264,12 @@ def _extent(steps: Sequence[Step], place: int, form: _Forms) -> str:
 
 
 def _helpers(steps: Sequence[Step]) -> list[str]:
-    """The classes of our own that the steps use."""
-    kinds = {step.layer.kind for step in steps if step.layer}
-    if not kinds & {"DropPath", "BatchNorm"}:
+    """The one class of our own, where a step uses it."""
+    if not any(step.layer and step.layer.kind == "DropPath" for step in steps):
         return []
-    from nader.network import module
+    from nader.network.module import DropPath
 
-    return [
-        inspect.getsource(getattr(module, kind)).rstrip().replace("Tensor", "torch.Tensor")
-        for kind in ("DropPath", "BatchNorm")
-        if kind in kinds
-    ]
+    return [inspect.getsource(DropPath).rstrip().replace("Tensor", "torch.Tensor")]
 
 
 def _network(blocks: dict[Role, _BlockWriter], skeleton: Skeleton, width: int, classes: int) -> str:

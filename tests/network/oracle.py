@@ -7,8 +7,10 @@ import math
 import re
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -44,7 +46,7 @@ class TooLarge(Exception):
     """The tensors are beyond what a test should allocate; nothing is said of the block."""
 
 
-LARGEST = 2**20
+MOST_ELEMENTS, MOST_WORK = 2**20, 2**28
 
 
 @dataclass
@@ -62,20 +64,26 @@ def read(text: str) -> Graph:
     """Reads the plain form of a block; anything it does not know is Refused."""
     nodes: dict[int, tuple[str, dict[str, str]]] = {}
     edges: list[tuple[int, int]] = []
+    numbers: dict[str, int] = {}
     for raw in text.splitlines():
         line = raw.split(" #")[0].strip()
         if not line or line.startswith(("##", "```")):
             continue
-        if re.fullmatch(r"(\d+)((?:\s*->\s*\d+)+)", line):
-            chain = [int(number) for number in re.findall(r"\d+", line)]
+        if re.fullmatch(r"\w+(\s*->\s*\w+)+", line):
+            chain = [_number(numbers, name) for name in re.findall(r"\w+", line)]
             edges += [pair for pair in pairwise(chain) if pair not in edges]
-        elif node := re.fullmatch(r"(\d+)\s*:\s*(\w+)\s*(?:\((.*)\))?", line):
-            if int(node[1]) in nodes:
+        elif node := re.fullmatch(r"(\w+)\s*:\s*(\w+)\s*(?:\((.*)\))?", line):
+            if _number(numbers, node[1]) in nodes:
                 raise Refused(f"node {node[1]} stands twice")
-            nodes[int(node[1])] = _operation(node[2], node[3] or "")
+            nodes[_number(numbers, node[1])] = _operation(node[2], node[3] or "")
         else:
             raise Refused(f"not a line of the language: {line!r}")
     return Graph(nodes, edges)
+
+
+def _number(numbers: dict[str, int], name: str) -> int:
+    """The index of a node; one for each that is no number, such as 2a."""
+    return int(name) if name.isdigit() else numbers.setdefault(name, 10**6 + len(numbers))
 
 
 def _operation(name: str, source: str) -> tuple[str, dict[str, str]]:
@@ -100,11 +108,18 @@ def _operation(name: str, source: str) -> tuple[str, dict[str, str]]:
                 raise Refused(f"{operation} takes {len(names)} arguments")
             arguments[names[position]] = ast.unparse(argument)
     for keyword in call.keywords:
-        key = {"group": "groups", "drop_prob": "prob"}.get(str(keyword.arg), str(keyword.arg))
+        key = {"group": "groups"}.get(str(keyword.arg), str(keyword.arg))
+        if key == "keepdim" and operation in ("mean", "max", "sum"):
+            continue  # they always do
         if key not in names:
             raise Refused(f"{operation} has no argument {key}")
         arguments[key] = ast.unparse(keyword.value)
     return operation, arguments
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(source: str) -> ast.expr:
+    return ast.parse(source, mode="eval").body
 
 
 def evaluate(source: str, variables: dict[str, int]) -> Value:
@@ -143,7 +158,7 @@ def evaluate(source: str, variables: dict[str, int]) -> Value:
         number = value(node)
         return number.numerator // number.denominator
 
-    return whole(ast.parse(source, mode="eval").body)
+    return whole(_parsed(source))
 
 
 def _pair(value: Value) -> tuple[int, int]:
@@ -159,15 +174,16 @@ def _positive(*values: int) -> None:
         raise Refused("a size below one")
 
 
-def _allowed(*factors: int) -> None:
-    if math.prod(factors) > LARGEST:
+def _allowed(*factors: int, most: int = MOST_ELEMENTS) -> None:
+    if math.prod(factors) > most:
         raise TooLarge
 
 
 def _same(x: torch.Tensor, kernel: tuple[int, int], dilation: tuple[int, int], value: float) -> torch.Tensor:
     """Pads by dilation * (kernel - 1) along each side, the odd one at the end."""
     rows, columns = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
-    _allowed(x.shape[0], x.shape[1], x.shape[2] + rows, x.shape[3] + columns, *kernel)
+    _allowed(x.shape[0], x.shape[1], x.shape[2] + rows, x.shape[3] + columns)
+    _allowed(x.numel(), *kernel, most=MOST_WORK)
     return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2), value=value)
 
 
@@ -188,9 +204,13 @@ class Interpreter:
     def __call__(self, x: torch.Tensor, training: bool) -> torch.Tensor:
         variables = {"B": x.shape[0], "C": self.C, "dim": self.dim, "H": self.H, "W": self.W}
         values: dict[int, torch.Tensor] = {}
+        sides: dict[int, Sides] = {}
         for index in self.order:
             operation, sources = self.graph.nodes[index]
             inputs = [values[source] for source in self.graph.inputs_of(index)]
+            before = [sides[source] for source in self.graph.inputs_of(index)]
+            if operation in ("Linear", "LN") and before[0][-1:] == (True,):
+                raise Refused(f"{operation} over a side of the map")
             if operation == "input":
                 values[index] = x
             elif (
@@ -200,6 +220,7 @@ class Interpreter:
             else:
                 arguments = {name: evaluate(source, variables) for name, source in sources.items()}
                 values[index] = self._run(index, operation, inputs, arguments, training)
+            sides[index] = _sides(operation, sources, before, values[index].dim())
             _allowed(*values[index].shape)
             if 0 in values[index].shape:
                 raise Refused("a tensor with no elements")
@@ -225,7 +246,7 @@ class Interpreter:
                 kernel, stride = _pair(a["kernel_size"]), _pair(a.get("stride", 1))
                 dilation, groups = _pair(a.get("dilation", 1)), a.get("groups", 1)
                 _positive(*kernel, *stride, *dilation, groups, a["out_channels"])  # type: ignore[arg-type]
-                _allowed(x.numel(), a["out_channels"], *kernel)  # type: ignore[arg-type]
+                _allowed(x.numel(), a["out_channels"], *kernel, most=MOST_WORK)  # type: ignore[arg-type]
                 layer = self._layer(
                     index,
                     nn.Conv2d,
@@ -241,7 +262,7 @@ class Interpreter:
                 return layer(_same(x, kernel, dilation, 0.0))
             case "Linear":
                 _positive(a["out_channels"])  # type: ignore[arg-type]
-                _allowed(x.numel(), a["out_channels"])  # type: ignore[arg-type]
+                _allowed(x.numel(), a["out_channels"], most=MOST_WORK)  # type: ignore[arg-type]
                 return self._layer(index, nn.Linear, x.shape[-1], a["out_channels"])(x)
             case "BN":
                 layer = self._layer(index, _AnyBatchNorm, x.shape[1])
@@ -265,12 +286,47 @@ class Interpreter:
                 return _function(op, xs, a)
 
 
+Sides = tuple[bool, ...]
+"""For each axis whether it is the height or the width of a map: LN and Linear do not work along these."""
+
+
+def _sides(operation: str, sources: dict[str, str], before: list[Sides], rank: int) -> Sides:
+    """Which axes of a result are sides of the map."""
+    if operation == "input":
+        return (False, False, True, True)
+    if operation == "Conv2d":
+        return (False, False, True, True)
+    if operation.endswith("Pool2d"):
+        return (*before[0][:2], True, True)
+    if operation == "Linear":
+        return (*before[0][:-1], False)
+    if operation == "Multiply":
+        return (False,) * (rank - 2) + (before[0][-2], before[1][-1])
+    if operation == "permute":
+        order = evaluate(sources["dims"], {})
+        assert isinstance(order, tuple)
+        return tuple(before[0][int(axis)] for axis in order)  # type: ignore[arg-type]
+    if operation == "repeat":
+        return (False,) * (rank - len(before[0])) + before[0]
+    if operation == "reshape":
+        shape = _parsed(sources["shape"])
+        items = shape.elts if isinstance(shape, ast.Tuple | ast.List) else [shape]
+        return tuple(_variables(ast.unparse(item)) in ({"H"}, {"W"}) for item in items)
+    widest = [(False,) * (rank - len(sides)) + sides for sides in before]
+    return tuple(map(any, zip(*widest, strict=True)))
+
+
+def _variables(source: str) -> set[str]:
+    """The variables of an expression."""
+    return {node.id for node in ast.walk(_parsed(source)) if isinstance(node, ast.Name)}
+
+
 class _AnyBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over axis 1 whatever the rank, as torch.nn.functional has it."""
+    """BatchNorm1d, 2d and 3d in one."""
 
     def _check_input_dim(self, input: torch.Tensor) -> None:
-        if input.dim() < 2:
-            raise Refused("BN needs an axis of channels")
+        if not 2 <= input.dim() <= 5:  # what BatchNorm1d, 2d and 3d take between them
+            raise Refused(f"BN over {input.dim()} axes")
 
 
 def _function(op: str, xs: list[torch.Tensor], a: dict[str, Value]) -> torch.Tensor:
@@ -287,7 +343,7 @@ def _function(op: str, xs: list[torch.Tensor], a: dict[str, Value]) -> torch.Ten
         case "Multiply":
             if min(y.dim() for y in xs) < 2:
                 raise Refused("Multiply needs matrices")
-            _allowed(math.prod(x.shape[:-1]), *xs[1].shape)
+            _allowed(math.prod(x.shape[:-1]), *xs[1].shape, most=MOST_WORK)
             return torch.matmul(*xs)
         case "concat":
             return torch.cat(xs, dim=a["dim"])  # type: ignore[arg-type]
@@ -330,6 +386,11 @@ def _topological_order(graph: Graph) -> list[int]:
         optional = {"stride", "dilation", "groups", "prob"}
         if missing := set(PARAMETERS[operation]) - set(arguments) - optional:
             raise Refused(f"{operation} without {missing}")
+        for name, source in arguments.items():
+            if "B" in _variables(source) and operation not in ("reshape", "repeat"):
+                raise Refused(f"{operation} hangs on the batch size")
+            if name in ("dim", "dims") and _variables(source):
+                raise Refused(f"{operation} takes dimensions as plain numbers")
     order: list[int] = []
     while len(order) < len(graph.nodes):
         ready = [i for i in graph.nodes if i not in order and all(j in order for j in graph.inputs_of(i))]
@@ -358,21 +419,18 @@ def _reach(edges: list[tuple[int, int]], start: int) -> set[int]:
 
 def broadcast_size(xs: list[torch.Tensor]) -> int:
     """Elements of what the tensors broadcast to."""
-    return math.prod(torch.broadcast_shapes(*(x.shape for x in xs)))
+    return math.prod(np.broadcast_shapes(*(tuple(x.shape) for x in xs)))
 
 
-def complaint(text: str | Graph, C: int, dim: int, H: int, W: int, stride: int) -> str | None:
+def complaint(graph: Graph, C: int, dim: int, H: int, W: int, stride: int) -> str | None:
     """Why the block does not run at this place, forward and backward in training and forward in evaluation;
-    None where it does and its output is (B, dim, H/stride, W/stride) for every batch."""
+    None where it does and its output is (B, dim, H/stride, W/stride), rounded up, for every batch."""
     try:
-        graph = read(text) if isinstance(text, str) else text
-        if H % stride or W % stride:
-            raise Refused("a side the scale does not divide")
         run = Interpreter(graph, C, dim, H, W)
         for batch, training in ((2, True), (3, True), (5, True), (1, False), (2, False)):
             x = torch.randn(batch, C, H, W, requires_grad=training)
             y = run(x, training)
-            if y.shape != (batch, dim, H // stride, W // stride):
+            if y.shape != (batch, dim, -(-H // stride), -(-W // stride)):
                 return f"output {tuple(y.shape)} for a batch of {batch}"
             if training:
                 y.sum().backward()

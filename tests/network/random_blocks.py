@@ -227,6 +227,13 @@ class _Grower:
         return index
 
 
+def _parts(value: str) -> list[str]:
+    """The items of a tuple; the value itself where it is none."""
+    if "," not in value:
+        return [value]
+    return [part.strip() for part in value[1:-1].split(",") if part.strip()]
+
+
 def _listed(parts: list[str]) -> str:
     return "(" + "".join(part + ", " for part in parts) + ")"
 
@@ -250,10 +257,9 @@ def edited(rng: random.Random, graph: Graph) -> Graph:
     match rng.randrange(7):
         case 0 | 1 if arguments:
             name = rng.choice(list(arguments))
-            parts = arguments[name].strip("()").split(",")
-            parts = [part.strip() for part in parts if part.strip()]
+            parts = _parts(arguments[name])
+            tupled = parts != [arguments[name]]
             parts[rng.randrange(len(parts))] = rng.choice(SIZES)
-            tupled = arguments[name].startswith("(")
             arguments[name] = _listed(parts) if tupled else parts[0]
         case 2:
             nodes[index] = (rng.choice(UNARY), {})
@@ -290,8 +296,7 @@ def to_text(graph: Graph, name: str = "block") -> str:
     for index, (operation, arguments) in graph.nodes.items():
         if operation in ("permute", "repeat", "reshape") and arguments:
             (value,) = arguments.values()
-            inside = value.strip("()").strip().rstrip(",") if value[0] == "(" else value
-            lines.append(f"{index}:{operation}({inside})")
+            lines.append(f"{index}:{operation}({', '.join(_parts(value))})")
         elif arguments:
             listed = ", ".join(f"{key}={value}" for key, value in arguments.items())
             lines.append(f"{index}:{operation}({listed})")

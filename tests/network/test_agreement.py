@@ -1,0 +1,144 @@
+"""The verifier accepts exactly the blocks that build and run in PyTorch."""
+
+import json
+import random
+from fractions import Fraction
+
+import pytest
+import torch
+
+from nader.graph import Role, Site
+from tests.conftest import shared_data
+from tests.graph import strategies
+from tests.network.agreement import disagreements
+from tests.network.random_blocks import edited, random_graph, to_text
+
+ROLE_OF = {"base_block": Role.CELL, "stem_block": Role.STEM, "downsample_block": Role.DOWNSAMPLE}
+SIZES = ((64, 8, 8), (32, 16, 8), (16, 8, 8), (12, 4, 8), (20, 8, 16))
+STRIDES = {Role.CELL: (1,), Role.STEM: (1, 4), Role.DOWNSAMPLE: (2,)}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _sites(role: Role, stride: int) -> list[Site]:
+    """Several widths and image sizes, C and dim related as in a network and not."""
+    if role is Role.CELL:
+        return [Site(role, c, c, h, w) for c, h, w in SIZES]
+    scale = Fraction(1, stride)
+    if role is Role.STEM:
+        places = [Site(role, 3, c, h, w, scale) for c, h, w in SIZES]
+        return [*places, Site(role, 1, 8, 8, 8, scale)]
+    return [*(Site(role, c, 2 * c, h, w) for c, h, w in SIZES), Site(role, 16, 40, 8, 8)]
+
+
+def _draft_texts() -> list[tuple[str, Role, str]]:
+    drafts = json.loads(shared_data("data/nader-official/llm_drafts.json").read_text())
+    return [
+        (f"draft {number} {key} {name}", ROLE_OF[name], text)
+        for number, draft in enumerate(drafts)
+        for key in ("blocks", "repaired_blocks")
+        for name, text in (draft.get(key) or {}).items()
+        if text
+    ]
+
+
+def _block_texts() -> list[tuple[str, Role, str]]:
+    found = []
+    for path in sorted(shared_data("data/nader-official/blocks").glob("*.txt")):
+        parts = ["##" + part for part in path.read_text().split("\n##")]
+        parts[0] = parts[0].removeprefix("##")
+        if len(parts) == 3:
+            roles = (Role.CELL, Role.STEM, Role.DOWNSAMPLE)
+        else:
+            roles = (next(role for name, role in _NAMED.items() if name in path.name),)
+        found += [(f"{path.name} {role}", role, part) for role, part in zip(roles, parts, strict=True)]
+    return found
+
+
+_NAMED = {"mf-downsample": Role.DOWNSAMPLE, "mf-stem": Role.STEM, "mf-base": Role.CELL}
+
+
+def test_verifier_and_pytorch_agree_on_every_draft_a_model_really_wrote():
+    _agree(_draft_texts())
+
+
+def test_verifier_and_pytorch_agree_on_every_published_block():
+    _agree(_block_texts())
+
+
+def _agree(texts: list[tuple[str, Role, str]]) -> None:
+    assert len(texts) > 40
+    wrong = [
+        f"{name}: {line}"
+        for name, role, text in texts
+        for stride in STRIDES[role]
+        for line in disagreements(text, role, _sites(role, stride), may_skip=False)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def _random_case(seed: int) -> tuple[str, Role, list[Site]]:
+    """A block and two places for it, by one of two generators of different habits."""
+    rng = random.Random(seed)
+    role = rng.choice((Role.CELL, Role.CELL, Role.DOWNSAMPLE, Role.STEM))
+    stride = rng.choice(STRIDES[role])
+    if rng.random() < 0.5:
+        block = strategies.random_draft(rng, role, stride if role is Role.STEM else None)
+        scale = stride if role is Role.STEM else None
+        return str(block), role, [strategies.random_site(rng, role, scale) for _ in range(2)]
+    graph = random_graph(rng, stride)
+    if rng.random() < 0.4:
+        graph = edited(rng, graph)
+    return to_text(graph), role, [_random_site(rng, role, stride) for _ in range(2)]
+
+
+def _random_site(rng: random.Random, role: Role, stride: int) -> Site:
+    channels, dim = rng.choice((2, 4, 6, 8)), rng.choice((2, 3, 4, 6, 8))
+    height, width = 4 * rng.choice((1, 2)) - rng.choice((0, 0, 1)), 4 * rng.choice((1, 2))
+    return Site(role, channels, channels if role is Role.CELL else dim, height, width, Fraction(1, stride))
+
+
+def check_seeds(first: int, last: int) -> list[str]:
+    """Every disagreement on the random blocks of these seeds, with the block."""
+    found = []
+    for seed in range(first, last):
+        text, role, sites = _random_case(seed)
+        found += [f"seed {seed}, {role}\n{text}{line}" for line in disagreements(text, role, sites)]
+    return found
+
+
+@pytest.mark.parametrize("chunk", range(20))
+def test_verifier_and_pytorch_agree_on_random_blocks(chunk):
+    wrong = check_seeds(chunk * 250, (chunk + 1) * 250)
+    assert not wrong, f"{len(wrong)} disagreements, the first:\n{wrong[0]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", range(200))
+def test_verifier_and_pytorch_agree_on_two_hundred_thousand_random_blocks(chunk):
+    wrong = check_seeds(chunk * 1000, (chunk + 1) * 1000)
+    assert not wrong, f"{len(wrong)} disagreements, the first:\n{wrong[0]}"
+
+
+def test_published_blocks_of_two_inputs_are_refused_and_the_others_work_somewhere():
+    from nader.graph import BlockError, parse, verify
+
+    for name, role, text in _block_texts():
+        try:
+            works = any(
+                verify(parse(text), role, _sites(role, stride)).ok_sites.any() for stride in STRIDES[role]
+            )
+        except BlockError:
+            works = False
+        two_inputs = "input2" in text
+        assert works != two_inputs or _needs_wide(text), name
+
+
+def _needs_wide(text: str) -> bool:
+    return "groups=32" in text

@@ -121,7 +121,8 @@ class PaperText(BaseModel):
     """The text of a paper, page by page.
 
     pages: the pages that were read, in order, clean; total_pages: how many the paper has; note: what was left
-    out or is not as expected, "" if nothing; title: what the file itself gives as its title, None if nothing.
+    out or is not as expected, "" if nothing; title: by the
+    file's own account or by the size of its type, None if neither can be one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nader.literature.clean import clean_text, one_line
 from nader.literature.papers import FailureKind, PaperText, TextFailure
+from nader.literature.titles import plausible_title
 
 _WORKER = Path(__file__).with_name("pdf_worker.py")
 # What an interpreter needs to start and to find its packages. Keys and proxies of the campaign stay outside.
@@ -74,12 +75,12 @@ def pdf_text(path: Path, limits: PdfLimits | None = None) -> PaperText | TextFai
         return _failure(FailureKind.BROKEN, f"no page of {total} is readable ({one_line(errors[0])})")
     if sum(c.isalpha() for text in pages.values() for c in text) < _LETTERS_A_PAGE * len(pages):
         return _failure(FailureKind.SCANNED, f"{_pages(total)} of images, with (almost) no text")
-    title = next((message["title"] for message in messages if message.get("title")), None)
+    titles = (plausible_title(m.get(key)) for key in ("title", "largest") for m in messages)
     return PaperText(
         pages=tuple(pages[number] for number in sorted(pages)),
         total_pages=total,
         note=_note(list(pages.values()), total, ended, limits),
-        title=one_line(title) or None if title else None,
+        title=next(filter(None, titles), None),
     )
 
 

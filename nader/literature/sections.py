@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nader.literature.clean import count_tokens, one_line
 from nader.literature.papers import PaperText
+from nader.literature.titles import plausible_title
 
 
 class Section(BaseModel):
@@ -67,7 +68,6 @@ _NUMBER = r"(?:[A-Z]?\d{1,2}(?:\.\d{1,2}){0,3}|[IVX]{1,5}|[A-H](?=\.))\.?"
 _NUMBERED = re.compile(rf"^(?P<number>{_NUMBER})[\s:]+(?P<title>[A-Z\d][^\n]{{0,110}})$")
 _BARE_NUMBER = re.compile(rf"^{_NUMBER}$")
 _MARKDOWN = re.compile(r"^(?P<marks>#{1,6})\s*(?P<title>\S.*?)\s*#*$")
-_MACHINE_MADE = re.compile(r"arxiv:|untitled|\.(?:tex|dvi|docx?|pdf|indd)\b|^microsoft word", re.IGNORECASE)
 _TAGS = re.compile(r"<[^<>]{0,200}>")
 _SMALL_CAPS = re.compile(r"\b([A-Z]) ([A-Z]{2,})\b")
 _LEADERS = re.compile(r"(?:\.\s?){4,}\d*$")
@@ -145,14 +145,8 @@ def abstract_of(paper: PaperText, limit: int = 3000) -> str:
 
 def title_of(paper: PaperText) -> str | None:
     """The title: what the file says of itself, if it can be one, else the first line that can be one."""
-    candidates = [paper.title or "", *(line.text for line in _lines(paper)[:12])]
-    for candidate in candidates:
-        title = one_line(_plain(candidate).lstrip("# "))
-        letters = sum(c.isalpha() for c in title)
-        machine_made = re.search(
-            r"arxiv:|untitled|\.(?:tex|dvi|docx?|pdf|indd)\b|^microsoft word", title, re.I
-        )
-        if 12 <= len(title) <= 250 and letters > len(title) / 2 and " " in title and not machine_made:
+    for candidate in (paper.title, *(line.text for line in _lines(paper)[:12])):
+        if title := plausible_title(_plain(candidate or "").lstrip("# ")):
             return title
     return None
 
@@ -163,7 +157,8 @@ def _lines(paper: PaperText) -> list[_Line]:
     edges: Counter[str] = Counter()
     for page in pages:
         edges.update({_edge_key(line) for line in _edges(page) if len(line) <= 100})
-    repeated = {key for key, count in edges.items() if count >= 3 and count * 2 > len(pages)}
+    # Left and right pages may have headers of their own, and sections each theirs.
+    repeated = {key for key, count in edges.items() if count >= 3 and count * 4 > len(pages)}
     lines = []
     for number, page in enumerate(pages, start=1):
         at_edge = set(map(id, _edges(page)))

@@ -56,6 +56,13 @@ def text_page(lines: list[str]) -> bytes:
     return b"BT /F 9 Tf 11 TL 40 750 Td\n%s\nET" % shown
 
 
+def titled_page(title: list[str], lines: list[str], *, stamp: str = "") -> bytes:
+    """The content of a first page: a title of some lines in large type, a stamp up the margin, then text."""
+    large = b" 0 -20 Td\n".join(b"(%s) Tj" % _escape(line) for line in title)
+    margin = b"BT /F 30 Tf 0 1 -1 0 20 200 Tm (%s) Tj ET\n" % _escape(stamp)
+    return margin + b"BT /F 17 Tf 80 770 Td %s ET\n" % large + text_page(lines)
+
+
 def text_pdf(text: str, *, title: str | None = None) -> bytes:
     """A PDF of a text, wrapped to 95 characters and broken into pages; a form feed begins a page."""
     pages: list[bytes] = []

@@ -7,7 +7,7 @@ import pytest
 
 from nader.literature import FailureKind, PaperText, PdfLimits, TextFailure, method_section, pdf_text
 from tests.conftest import shared_data
-from tests.literature.pdfs import encrypted_pdf, scanned_pdf, text_page, text_pdf, write_pdf
+from tests.literature.pdfs import encrypted_pdf, scanned_pdf, text_page, text_pdf, titled_page, write_pdf
 
 DEBIAN_PDFS = sorted(Path("/usr/share/doc").glob("*/*.pdf")) if Path("/usr/share/doc").is_dir() else []
 LINES = [f"Line {i} speaks of a convolution and of what it does to the features." for i in range(20)]
@@ -21,15 +21,30 @@ def _write(folder: Path, data: bytes, name: str = "paper.pdf") -> Path:
 
 def test_text_comes_page_by_page_with_the_title_of_the_file(tmp_path):
     path = _write(
-        tmp_path, text_pdf("First page of the paper.\fSecond page (with) a \\ slash.", title="A Title")
+        tmp_path, text_pdf("First page of the paper.\fSecond page (with) a \\ slash.", title="A Fine Title")
     )
     text = pdf_text(path, PdfLimits())
     assert isinstance(text, TextFailure)  # two short lines are no paper
-    path = _write(tmp_path, text_pdf("\n".join(LINES) + "\f" + "\n".join(reversed(LINES)), title="A Title"))
+    path = _write(
+        tmp_path, text_pdf("\n".join(LINES) + "\f" + "\n".join(reversed(LINES)), title="A Fine Title")
+    )
     text = pdf_text(path)
     assert isinstance(text, PaperText)
     assert [page.splitlines()[0] for page in text.pages] == [LINES[0], LINES[-1]]
-    assert (text.total_pages, text.note, text.title) == (2, "", "A Title")
+    assert (text.total_pages, text.note, text.title) == (2, "", "A Fine Title")
+
+
+def test_a_title_is_what_stands_in_the_largest_type_over_all_its_lines(tmp_path):
+    page = titled_page(
+        ["Blocks of Many Layers:", "How They Learn"], LINES, stamp="arXiv:1709.01507v4 [cs.CV] 16 May 2019"
+    )
+    text = pdf_text(_write(tmp_path, write_pdf([page])))
+    assert isinstance(text, PaperText)
+    assert text.title == "Blocks of Many Layers: How They Learn"
+    named = pdf_text(_write(tmp_path, write_pdf([page], title="The Name in the File")))
+    assert isinstance(named, PaperText) and named.title == "The Name in the File"
+    drafted = pdf_text(_write(tmp_path, write_pdf([page], title="Microsoft Word - draft.doc")))
+    assert isinstance(drafted, PaperText) and drafted.title == text.title
 
 
 def test_ligatures_become_letters_and_terminal_escapes_vanish(tmp_path):

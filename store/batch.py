@@ -135,7 +135,8 @@ class Batch:
         fields = {
             "position": position, "seq": self.seq, "id": id, "run": run, "branch": branch, "time": time,
             "actor": actor, "type": type_, "version": version, "causation": cause, "correlation": about,
-            "effect_key": key, "input_digest": digest, "prev_hash": previous, "hash": hash, "payload": payload,
+            "effect_key": key, "input_digest": digest, "prev_hash": previous, "hash": hash,
+            "payload": payload,
         }  # fmt: skip
         object.__setattr__(envelope, "__dict__", fields)
         return envelope

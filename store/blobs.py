@@ -1,4 +1,6 @@
-"""Content-addressed bytes: what is too large for an event, kept once under its SHA-256, in the log's own file."""
+"""Content-addressed bytes: what is too large for an event, kept once under its SHA-256, in the log's own
+file.
+"""
 
 import hashlib
 import sqlite3

@@ -1,8 +1,9 @@
 """The effect keys of the log, in memory, so that no effect is recorded twice in one history.
 
-Cost model: a branch's keys are read when it (or a fork of it) is first written, in one pass over its events (about
-1 µs each), and then take about 250 bytes a key. An index in the file would cost more on every commit: keys are
-hashes, so each lands on a page of its own (64 producers: 29 µs an event with the index, 16 µs without).
+Cost model: a branch's keys are read when it (or a fork of it) is first written, in one pass over its events
+(about 1 µs each), and then take about 250 bytes a key. An index in the file would cost more on every commit:
+keys are hashes, so each lands on a page of its own (64 producers: 29 µs an event with the index, 16 µs
+without).
 """
 
 import sqlite3
@@ -24,7 +25,8 @@ class Effects:
         keys = self._own.get(branch)
         if keys is None:
             rows = self._connection.execute(
-                "SELECT effect_key, place & ? FROM events WHERE place BETWEEN ? AND ? AND effect_key IS NOT NULL",
+                "SELECT effect_key, place & ? FROM events "
+                "WHERE place BETWEEN ? AND ? AND effect_key IS NOT NULL",
                 (MASK, branch << SHIFT, branch << SHIFT | MASK),
             )
             keys = self._own[branch] = dict(rows)

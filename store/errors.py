@@ -1,4 +1,6 @@
-"""What can go wrong with a log, after the manner of a database adapter: one sentence each, for a person to act on."""
+"""What can go wrong with a log, after the manner of a database adapter: one sentence each, for a person to
+act on.
+"""
 
 import errno
 import sqlite3
@@ -9,7 +11,9 @@ class StoreError(RuntimeError):
     """Base of all errors of the store."""
 
     ends_the_writer = False
-    """After this error nobody knows what the file holds, or another process writes it: only a new open can tell."""
+    """After this error nobody knows what the file holds, or another process writes it: only a new open can
+    tell.
+    """
 
 
 class IntegrityError(StoreError):
@@ -17,7 +21,9 @@ class IntegrityError(StoreError):
 
 
 class OperationalError(StoreError):
-    """The file or its disk did not do what was asked: full, read-only, missing, an I/O error. Earlier events are safe."""
+    """The file or its disk did not do what was asked: full, read-only, missing, an I/O error. Earlier events
+    are safe.
+    """
 
 
 class CorruptedError(StoreError):

@@ -1,7 +1,7 @@
 """Named points at which a test can kill the process, as a power cut would.
 
-`NADER_FAULT=after-append:3` in the environment kills this process with SIGKILL the third time it comes to that point
-(`:1` if left out). Without the variable `fault` is an empty function.
+`NADER_FAULT=after-append:3` in the environment kills this process with SIGKILL the third time it comes to
+that point (`:1` if left out). Without the variable `fault` is an empty function.
 """
 
 import os

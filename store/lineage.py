@@ -78,7 +78,9 @@ class Branches:
             raise NoSuchBranchError(f"the log has no branch {name!r}; it has: {known}") from None
 
     def lineage(self, name: str, upto: int = MASK) -> Sequence[Segment]:
-        """The segments of a branch's history up to a position, oldest first; later ones may still be empty."""
+        """The segments of a branch's history up to a position, oldest first; later ones may still be
+        empty.
+        """
         number: int | None = self.id(name)
         end = upto
         found: list[Segment] = []

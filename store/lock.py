@@ -1,8 +1,9 @@
 """The one-writer lock: a file beside the log, locked by the system for as long as its holder lives.
 
-The lock keeps honest processes apart and dies with its holder, however it dies. It can be lost while the holder lives
-(someone deletes the file; a network file system forgets it). Then the next writer raises the epoch inside the log, and
-the former one finds, inside its next transaction, that its epoch is past (`store.writer`).
+The lock keeps honest processes apart and dies with its holder, however it dies. It can be lost while the
+holder lives (someone deletes the file; a network file system forgets it). Then the next writer raises the
+epoch inside the log, and the former one finds, inside its next transaction, that its epoch is past
+(`store.writer`).
 """
 
 import json
@@ -73,7 +74,9 @@ class WriterLock:
         )
 
     def release(self) -> None:
-        """Let the next writer in. The file stays: removing it could break a lock that another has just taken."""
+        """Let the next writer in. The file stays: removing it could break a lock that another has just
+        taken.
+        """
         if self._file >= 0:
             os.ftruncate(self._file, 0)
             os.close(self._file)

@@ -1,8 +1,8 @@
 """The log: append, read, subscribe, branch. One process writes; nothing is published before its commit.
 
-Cost model: a durable append costs one flush of the disk, so whatever is queued when the writer is free is committed
-together (64 producers that each wait for their append share a flush). A flush that takes less time than waking a
-thread twice is done on the event loop; a slower disk gets a thread of its own.
+Cost model: a durable append costs one flush of the disk, so whatever is queued when the writer is free is
+committed together (64 producers that each wait for their append share a flush). A flush that takes less time
+than waking a thread twice is done on the event loop; a slower disk gets a thread of its own.
 """
 
 import asyncio
@@ -60,7 +60,9 @@ class Opening:
 
 
 class Log(Reader):
-    """A log opened on the running event loop. Made by `Log.open`; all reading methods of `Reader` are there too."""
+    """A log opened on the running event loop. Made by `Log.open`; all reading methods of `Reader` are there
+    too.
+    """
 
     @classmethod
     def open(
@@ -71,7 +73,8 @@ class Log(Reader):
         Args:
             create: make the file if there is none.
             write: take the one-writer lock.
-            synchronous: "FULL" keeps every acknowledged event through a power cut; "NORMAL" through a crash of this
+            synchronous: "FULL" keeps every acknowledged event through a power cut; "NORMAL" through a crash
+            of this
                 process, and may lose the last ones in a power cut.
 
         Raises:
@@ -142,7 +145,8 @@ class Log(Reader):
     async def create_branch(
         self, name: str, run: str, parent: str | None = None, position: int | None = None
     ) -> BranchInfo:
-        """Start a branch: a run's own, or a fork of `parent` at `position` (None: its head). One row, nothing copied.
+        """Start a branch: a run's own, or a fork of `parent` at `position` (None: its head). One row,
+        nothing copied.
 
         Raises IntegrityError for a name that is taken or a position that the parent does not have.
         """
@@ -158,7 +162,9 @@ class Log(Reader):
         return report
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber` on the event loop with the events of each commit, in commit order; returns the undo."""
+        """Call `subscriber` on the event loop with the events of each commit, in commit order; returns the
+        undo.
+        """
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)
 

@@ -1,7 +1,8 @@
 """Reading a log: any number of processes may, while one writes.
 
-Cost model: pages are fetched whole before anything is yielded, so a slow consumer holds no read transaction and cannot
-keep the WAL from being emptied. An envelope costs about 2 µs; its payload is decoded only if someone asks.
+Cost model: pages are fetched whole before anything is yielded, so a slow consumer holds no read transaction
+and cannot keep the WAL from being emptied. An envelope costs about 2 µs; its payload is decoded only if
+someone asks.
 """
 
 import sqlite3
@@ -66,7 +67,9 @@ class Reader:
         return list(self._branches.infos.values())
 
     def lineage(self, branch: str, upto: int | None = None) -> Sequence[Segment]:
-        """The stretches of the log that make up a branch's history, oldest first; raises NoSuchBranchError."""
+        """The stretches of the log that make up a branch's history, oldest first; raises
+        NoSuchBranchError.
+        """
         if branch not in self._branches.ids:
             self._refresh()
         return self._branches.lineage(branch, MASK if upto is None else upto)
@@ -86,7 +89,8 @@ class Reader:
     def read(
         self, branch: str, after: int = 0, upto: int | None = None, types: Iterable[str] | None = None
     ) -> Iterator[Envelope]:
-        """The branch's history in order: positions above `after`, up to `upto` (or the head), of the given types.
+        """The branch's history in order: positions above `after`, up to `upto` (or the head), of the given
+        types.
 
         Raises NoSuchBranchError at once, not at the first event.
         """
@@ -113,7 +117,9 @@ class Reader:
         return found
 
     def blob(self, digest: str) -> bytes:
-        """The bytes under a digest, checked; OperationalError if the log has none, CorruptedError if they differ."""
+        """The bytes under a digest, checked; OperationalError if the log has none, CorruptedError if they
+        differ.
+        """
         with self._reading:
             data = self._blobs.get(digest)
             if data is None:
@@ -135,7 +141,9 @@ class Reader:
             self._blob_bytes = 0
 
     def verify_chain(self, branch: str, upto: int | None = None) -> ChainReport:
-        """Recompute the hash chain of a branch's history (see `store.chain` for what it can and cannot show)."""
+        """Recompute the hash chain of a branch's history (see `store.chain` for what it can and cannot
+        show).
+        """
         segments = self.lineage(branch, upto)
         with self._reading:
             try:

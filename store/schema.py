@@ -75,8 +75,8 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 def reader_uri(path: Path) -> str:
     """The address under which SQLite opens the file for reading.
 
-    A log that was closed has no -wal file, and in a folder that may not be written SQLite could not make one: there
-    the file is opened as the immutable thing it is.
+    A log that was closed has no -wal file, and in a folder that may not be written SQLite could not make
+    one: there the file is opened as the immutable thing it is.
     """
     uri = path.resolve().as_uri() + "?mode=ro"
     wal = path.with_name(path.name + "-wal")
@@ -93,7 +93,8 @@ def check_format(connection: sqlite3.Connection, path: Path) -> int:
     number = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if number > FORMAT:
         raise NewerFormatError(
-            f"the log {path} has format {number}, and this version of nader reads up to {FORMAT}: upgrade nader"
+            f"the log {path} has format {number}, and this version of nader reads up to {FORMAT}: "
+            "upgrade nader"
         )
     if number < 1:
         raise CorruptedError(f"the log {path} has format {number}, which no version of nader wrote")

@@ -25,7 +25,8 @@ class VacuumReport:
 def vacuum(connection: sqlite3.Connection, path: Path) -> VacuumReport:
     """Drop every blob whose digest stands in no event, nor in a blob that one names.
 
-    The digest counts wherever it stands: 64 hexadecimal digits in a payload name a blob, whatever the field is called.
+    The digest counts wherever it stands: 64 hexadecimal digits in a payload name a blob, whatever the field
+    is called.
     """
     held = {row[0] for row in connection.execute("SELECT sha256 FROM blobs").fetchall()}
     wanted = _named_by_events(connection) & held

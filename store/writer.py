@@ -1,7 +1,7 @@
 """The transaction: a group of appends made durable by one commit.
 
-The happy path writes a group as one batch of rows and commits once. If a row of some append is refused, the group is
-rolled back and written again with a savepoint for each append, so that only the guilty one fails.
+The happy path writes a group as one batch of rows and commits once. If a row of some append is refused, the
+group is rolled back and written again with a savepoint for each append, so that only the guilty one fails.
 """
 
 import sqlite3
@@ -109,7 +109,9 @@ class Writer:
         return self._unchecked >= _CHECKPOINT_BYTES
 
     def checkpoint(self) -> None:
-        """Copy the WAL into the file; what a reader in another program still needs stays for the next time."""
+        """Copy the WAL into the file; what a reader in another program still needs stays for the next
+        time.
+        """
         self._unchecked = 0
         try:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -252,7 +254,9 @@ class Writer:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether an append is at fault (a value that cannot be stored) and not the file, the disk or the lock."""
+    """Whether an append is at fault (a value that cannot be stored) and not the file, the disk or the
+    lock.
+    """
     if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError):
         return True
     return not isinstance(error, sqlite3.Error | StoreError)

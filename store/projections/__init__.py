@@ -1,7 +1,7 @@
 """The folds over a log that make up a campaign's state: tree, knowledge, experience, ledger, status.
 
-Cost model: an event that no projection handles costs one look-up, so that a log made of epochs rebuilds as fast as it
-reads.
+Cost model: an event that no projection handles costs one look-up, so that a log made of epochs rebuilds as
+fast as it reads.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,9 @@ class Views:
     """All projections of one history, fed together."""
 
     def __init__(self, blob: Blob, library: Library | None = None) -> None:
-        """`blob` reads a blob by digest; `library` reads the history of a library's branch up to a position."""
+        """`blob` reads a blob by digest; `library` reads the history of a library's branch up to a
+        position.
+        """
         self.tree = Tree()
         self.knowledge = Knowledge(blob, library)
         self.experience = Experience(blob)
@@ -46,7 +48,8 @@ class Views:
             self.apply(envelope)
 
     def state(self, upto: int | None = None) -> dict[str, Any]:
-        """All that the projections say as of a position, as plain JSON values: two folds that agree here agree.
+        """All that the projections say as of a position, as plain JSON values: two folds that agree here
+        agree.
 
         What a running training has reached is left out: of its epochs only the newest is remembered.
         """

@@ -1,7 +1,7 @@
 """What all projections share: a fold over envelopes that looks at no event it does not handle."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar, TypeVar
 
 from events.envelope import Envelope
 
@@ -10,6 +10,7 @@ Blob = Callable[[str], bytes]
 Library = Callable[[str, int], Iterable[Envelope]]
 """The history of a library's branch up to a position."""
 Handler = Callable[[Envelope], None]
+T = TypeVar("T")
 
 
 class Projection:
@@ -29,3 +30,11 @@ class Projection:
         handler = self.handlers.get(envelope.type)
         if handler is not None:
             handler(envelope)
+
+
+def latest(records: Sequence[tuple[int, T]], upto: int | None) -> tuple[int, T] | None:
+    """The last of (position, record) pairs in ascending order that was there by a position."""
+    for position, record in reversed(records):
+        if upto is None or position <= upto:
+            return position, record
+    return None

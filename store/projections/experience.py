@@ -1,4 +1,6 @@
-"""The experience pool: what redrafting and training taught, found again by the suggestion it arose from (§3.4.2)."""
+"""The experience pool: what redrafting and training taught, found again by the suggestion it arose from
+(§3.4.2).
+"""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -7,7 +9,7 @@ import numpy as np
 
 from events.envelope import Envelope
 from events.reflection import ExperienceRecorded
-from store.projections.base import Blob, Projection
+from store.projections.base import Blob, Projection, latest
 from store.projections.vectors import Vector, VectorIndex
 
 _IMPORTED = -1
@@ -41,22 +43,24 @@ class Experience(Projection):
     def __init__(self, blob: Blob) -> None:
         super().__init__()
         self._blob = blob
-        self._rows: dict[str, ExperienceRow] = {}
-        self._waiting: list[ExperienceRecorded] = []
+        self._rows: dict[str, list[tuple[int, ExperienceRow]]] = {}
+        """By id: a later record of an experience supersedes the earlier one from its position on."""
+        self._by_position: dict[int, ExperienceRow] = {}
+        self._waiting: list[tuple[int, ExperienceRecorded]] = []
         """Those whose vectors have not been read yet."""
         self._indexes: dict[int, VectorIndex] = {}
 
     def count(self, upto: int | None = None) -> int:
         """How many there were by then."""
-        return len(self.all(upto))
+        return sum(latest(records, upto) is not None for records in self._rows.values())
 
     def all(self, upto: int | None = None, visible: int | None = None) -> list[ExperienceRow]:
         """Those of rounds up to `visible`, by (round, candidate, id); imported ones are always visible."""
+        newest = (latest(records, upto) for records in self._rows.values())
         rows = [
-            row
-            for row in self._rows.values()
-            if (upto is None or row.position <= upto)
-            and (visible is None or row.origin or row.round <= visible)
+            record[1]
+            for record in newest
+            if record is not None and (visible is None or record[1].origin or record[1].round <= visible)
         ]
         return sorted(rows, key=lambda row: (row.round, row.candidate, row.id))
 
@@ -75,20 +79,29 @@ class Experience(Projection):
         if index is None:
             return []
         seen = None if visible is None else max(visible, _IMPORTED)
-        found = index.nearest(vector, k, upto, visible=seen, kind=kind, role=role)
-        return [replace(self._rows[id], similarity=similarity) for id, similarity in found]
+        spare = len(self._by_position) - len(
+            self._rows
+        )  # superseded records may come up in place of their successors
+        found = index.nearest(vector, k + spare, upto, visible=seen, kind=kind, role=role)
+        rows = [replace(self._by_position[int(key)], similarity=similarity) for key, similarity in found]
+        current = [
+            row
+            for row in rows
+            if latest(self._rows[row.id], upto) == (row.position, self._by_position[row.position])
+        ]
+        return sorted(current, key=lambda row: (-row.similarity, row.id))[:k]
 
     def _read_vectors(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            row = self._rows[event.experience]
+        for position, event in waiting:
+            row = self._by_position[position]
             index = self._indexes.get(event.dimension)
             if index is None:
                 index = self._indexes[event.dimension] = VectorIndex(event.dimension)
             index.add(
-                event.experience,
+                str(position),
                 np.frombuffer(self._blob(event.vector), dtype="<f4"),
-                row.position,
+                position,
                 round=_IMPORTED if row.origin else row.round,
                 kind=row.kind,
                 role=row.role,
@@ -97,9 +110,7 @@ class Experience(Projection):
     def on_ExperienceRecorded(self, envelope: Envelope) -> None:
         event = envelope.event
         assert isinstance(event, ExperienceRecorded)
-        if event.experience in self._rows:
-            return
-        self._rows[event.experience] = ExperienceRow(
+        row = ExperienceRow(
             event.experience,
             event.candidate,
             event.round,
@@ -111,5 +122,7 @@ class Experience(Projection):
             event.origin,
             envelope.position,
         )
+        self._by_position[envelope.position] = row
+        self._rows.setdefault(event.experience, []).append((envelope.position, row))
         if event.vector:
-            self._waiting.append(event)
+            self._waiting.append((envelope.position, event))

@@ -1,6 +1,7 @@
 """The knowledge base: inspirations with their vectors, what was tried of them, and what was learned from it.
 
-Cost model: vectors are blobs and are read only when a query first needs them, so that a rebuild never touches them.
+Cost model: vectors are blobs and are read only when a query first needs them, so that a rebuild never
+touches them.
 """
 
 import json
@@ -12,10 +13,10 @@ from typing import ClassVar
 import numpy as np
 
 from events.envelope import Envelope
-from events.reading import InspirationRecorded, KnowledgeIndexed, LibraryAttached
+from events.reading import InspirationRecorded, KnowledgeIndexed, LibraryAttached, PaperFinished, PaperFound
 from events.reflection import LessonRecorded
 from events.research import ProposalMade
-from store.projections.base import Blob, Library, Projection
+from store.projections.base import Blob, Library, Projection, latest
 from store.projections.vectors import Vector, VectorIndex, unit
 
 Space = tuple[str, int]
@@ -68,7 +69,15 @@ class Knowledge(Projection):
     """Inspirations and lessons, as of any position."""
 
     HANDLES: ClassVar[frozenset[str]] = frozenset(
-        {"InspirationRecorded", "KnowledgeIndexed", "LibraryAttached", "ProposalMade", "LessonRecorded"}
+        {
+            "InspirationRecorded",
+            "KnowledgeIndexed",
+            "LibraryAttached",
+            "ProposalMade",
+            "LessonRecorded",
+            "PaperFound",
+            "PaperFinished",
+        }
     )
 
     def __init__(self, blob: Blob, library: Library | None = None) -> None:
@@ -85,7 +94,10 @@ class Knowledge(Projection):
         self._used: dict[str, list[tuple[int, str]]] = {}
         self._places: dict[str, tuple[int, int]] = {}
         """(round, index) of each candidate."""
-        self._lessons: list[tuple[int, LessonRecorded]] = []
+        self._lessons: dict[str, list[tuple[int, LessonRecorded]]] = {}
+        """By lesson id: a later record of a lesson supersedes the earlier one from its position on."""
+        self._papers: list[tuple[int, PaperFound]] = []
+        self._finished: list[tuple[int, PaperFinished]] = []
         self._lesson_vectors: dict[str, Vector] = {}
         self._matrices: dict[tuple[Space, int, int], tuple[tuple[str, ...], Vector]] = {}
 
@@ -108,6 +120,16 @@ class Knowledge(Projection):
         """Inspirations that were already proposed for a parent."""
         return {id for position, id in self._used.get(parent, ()) if upto is None or position <= upto}
 
+    # ---- papers
+
+    def papers(self, upto: int | None = None) -> list[PaperFound]:
+        """Papers found by then, in the order of their finding."""
+        return [event for position, event in self._papers if upto is None or position <= upto]
+
+    def finished_papers(self, upto: int | None = None) -> dict[str, PaperFinished]:
+        """What became of each paper that is done with by then."""
+        return {event.paper: event for position, event in self._finished if upto is None or position <= upto}
+
     # ---- vectors
 
     def indexed(self, upto: int | None = None) -> bool:
@@ -115,7 +137,9 @@ class Knowledge(Projection):
         return any(own and (upto is None or position <= upto) for position, _, own in self._indexings)
 
     def matrix(self, upto: int | None = None) -> tuple[tuple[str, ...], Vector]:
-        """Ids of all inspirations that have a vector, sorted, and their unit vectors, float32 (n, dimension)."""
+        """Ids of all inspirations that have a vector, sorted, and their unit vectors, float32 (n,
+        dimension).
+        """
         space = self._space(upto)
         if space is None:
             return (), np.zeros((0, 0), dtype=np.float32)
@@ -187,10 +211,11 @@ class Knowledge(Projection):
 
     def lessons(self, upto: int | None = None, visible: int | None = None) -> list[LessonRow]:
         """What trained candidates of rounds up to `visible` taught, by (round, index) of the candidate."""
+        newest = (latest(records, upto) for records in self._lessons.values())
         found = [
             (self._places.get(event.candidate, (event.round, 0)), event.lesson, position, event)
-            for position, event in self._lessons
-            if (upto is None or position <= upto) and (visible is None or event.round <= visible)
+            for position, event in (record for record in newest if record is not None)
+            if visible is None or event.round <= visible
         ]
         found.sort(key=lambda row: row[:3])
         space = self._space(upto)
@@ -255,7 +280,17 @@ class Knowledge(Projection):
     def on_LessonRecorded(self, envelope: Envelope) -> None:
         event = envelope.event
         assert isinstance(event, LessonRecorded)
-        self._lessons.append((envelope.position, event))
+        self._lessons.setdefault(event.lesson, []).append((envelope.position, event))
+
+    def on_PaperFound(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, PaperFound)
+        self._papers.append((envelope.position, event))
+
+    def on_PaperFinished(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, PaperFinished)
+        self._finished.append((envelope.position, event))
 
     def _enter(self, envelope: Envelope, position: int) -> None:
         event = envelope.event

@@ -1,6 +1,7 @@
 """What a search maximises: a sum of figures of a candidate, each with a factor, written as text.
 
-`validation - 0.5*params_m - 2*gmacs` is read by a parser of its own; text from a settings file is never evaluated.
+`validation - 0.5*params_m - 2*gmacs` is read by a parser of its own; text from a settings file is never
+evaluated.
 """
 
 import math
@@ -42,7 +43,9 @@ TERMS: Mapping[str, Callable[[Figures], float | None]] = {
     "latency_ms": lambda c: c.latency_ms,
     "memory_mb": lambda c: _scaled(c.peak_memory, 1e6),
 }
-"""Validation accuracy in percent, millions of parameters, 10^9 MACs, milliseconds of one forward pass, megabytes at peak."""
+"""Validation accuracy in percent, millions of parameters, 10^9 MACs, milliseconds of one forward pass,
+megabytes at peak.
+"""
 
 
 @dataclass(frozen=True)

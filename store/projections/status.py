@@ -18,8 +18,12 @@ from events.campaign import (
     SettingsChanged,
 )
 from events.envelope import Envelope
+from events.reading import ReadingStarted
 from events.training import TrainingRequested
 from store.projections.base import Projection
+
+_Setting = CampaignStarted | SettingsChanged | ReadingStarted
+"""What says which settings are in force; a library's stream begins with a reading, not a campaign."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Status(Projection):
     HANDLES: ClassVar[frozenset[str]] = frozenset(
         {
             "CampaignStarted",
+            "ReadingStarted",
             "SettingsChanged",
             "CampaignPaused",
             "CampaignResumed",
@@ -72,7 +77,7 @@ class Status(Projection):
 
     def __init__(self) -> None:
         super().__init__()
-        self._settings: list[tuple[int, CampaignStarted | SettingsChanged]] = []
+        self._settings: list[tuple[int, _Setting]] = []
         self._turns: list[
             tuple[int, CampaignFinished | CampaignPaused | CampaignResumed | SettingsChanged]
         ] = []
@@ -95,10 +100,12 @@ class Status(Projection):
         return {} if event is None else event.settings
 
     def ground(self, upto: int | None = None) -> Ground:
-        """What the settings in force refer to outside the log. Raises LookupError before the campaign's start."""
+        """What the settings in force refer to outside the log. Raises LookupError before the campaign's
+        start.
+        """
         event = self._in_force(upto)
-        if event is None:
-            raise LookupError("the campaign has not started yet: it has no ground")
+        if event is None or isinstance(event, ReadingStarted):
+            raise LookupError("no campaign has started yet: it has no ground")
         return event.ground
 
     def designer(self, upto: int | None = None) -> str:
@@ -140,7 +147,7 @@ class Status(Projection):
             if _by(position, upto) and (row.ended is None or not _by(row.ended, upto))
         ]
 
-    def _in_force(self, upto: int | None) -> CampaignStarted | SettingsChanged | None:
+    def _in_force(self, upto: int | None) -> _Setting | None:
         known = (
             len(self._settings)
             if upto is None
@@ -154,6 +161,11 @@ class Status(Projection):
         event = envelope.event
         assert isinstance(event, CampaignStarted)
         self._started = self._started or envelope
+        self._settings.append((envelope.position, event))
+
+    def on_ReadingStarted(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, ReadingStarted)
         self._settings.append((envelope.position, event))
 
     def on_SettingsChanged(self, envelope: Envelope) -> None:

@@ -1,7 +1,7 @@
 """The modification tree: every candidate, its design, its result, and the rounds it came in (paper §3.3).
 
-Cost model: a candidate keeps one frozen version for each of its ten or so events, so that the tree as of any position is
-a bisection per candidate asked for. Epochs never reach it.
+Cost model: a candidate keeps one frozen version for each of its ten or so events, so that the tree as of any
+position is a bisection per candidate asked for. Epochs never reach it.
 """
 
 from bisect import bisect_right, insort
@@ -233,7 +233,9 @@ class Tree(Projection):
     def by_digest(
         self, digest: str, upto: int | None = None, before: tuple[int, int] | None = None
     ) -> Candidate | None:
-        """The first candidate, by (round, index), of a design; only those strictly before a place, if one is given."""
+        """The first candidate, by (round, index), of a design; only those strictly before a place, if one is
+        given.
+        """
         for round, index, id, position in self._digests.get(digest, ()):
             if before is not None and (round, index) >= before:
                 return None
@@ -286,7 +288,9 @@ class Tree(Projection):
         )
 
     def graph(self, upto: int | None = None) -> "nx.DiGraph[str]":
-        """The tree as networkx has it: nodes carry `candidate`, edges carry `inspiration` and `suggestion`."""
+        """The tree as networkx has it: nodes carry `candidate`, edges carry `inspiration` and
+        `suggestion`.
+        """
         graph: nx.DiGraph[str] = nx.DiGraph()
         for candidate in self.candidates(upto):
             graph.add_node(candidate.id, candidate=candidate)

@@ -1,8 +1,9 @@
 """Exact nearest neighbours among recorded vectors, by cosine similarity, filtered by position and round.
 
-sqlite-vec finds the candidates, in an in-memory database of apsw's own SQLite (many builds of Python cannot load an
-extension into theirs). Where it cannot be loaded numpy scans the same rows. Either way the similarities that are handed
-out are computed here in float64 and rounded, so that both give the same answer in the same order.
+sqlite-vec finds the candidates, in an in-memory database of apsw's own SQLite (many builds of Python cannot
+load an extension into theirs). Where it cannot be loaded numpy scans the same rows. Either way the
+similarities that are handed out are computed here in float64 and rounded, so that both give the same answer
+in the same order.
 """
 
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ class VectorIndex:
         if new:
             with self._database:  # one transaction
                 self._database.executemany(
-                    "INSERT INTO vectors (rowid, embedding, position, round, kind, role) VALUES (?,?,?,?,?,?)",
+                    "INSERT INTO vectors (rowid, embedding, position, round, kind, role) "
+                    "VALUES (?,?,?,?,?,?)",
                     new,
                 )
             self._indexed = len(self._rows)

@@ -1,4 +1,6 @@
-"""Histories of campaigns that never ran: every event type the projections fold, in a random but lawful order."""
+"""Histories of campaigns that never ran: every event type the projections fold, in a random but lawful
+order.
+"""
 
 import json
 import random
@@ -101,11 +103,15 @@ class _Campaign:
         settings: dict[str, Any] = {"search": {"width": self.width}}
         start = story.emit(
             CampaignStarted(
-                settings=settings, ground=ground(), designer="rule-based", base=story.put("base"),
-                base_source="resnet-basic", nader_version="0",
+                settings=settings,
+                ground=ground(),
+                designer="rule-based",
+                base=story.put("base"),
+                base_source="resnet-basic",
+                nader_version="0",
             ),
             "user",
-        )  # fmt: skip
+        )
         ids = [f"insp-{n:03d}" for n in range(20)]
         for id in self.chance.sample(ids, len(ids)):
             story.emit(
@@ -113,11 +119,14 @@ class _Campaign:
             )
         story.emit(
             KnowledgeIndexed(
-                inspirations=story.put(json.dumps(ids)), vectors=story.put(b"".join(self.vector() for _ in ids)),
-                embedder=EMBEDDER, dimension=self.dimension, count=len(ids),
+                inspirations=story.put(json.dumps(ids)),
+                vectors=story.put(b"".join(self.vector() for _ in ids)),
+                embedder=EMBEDDER,
+                dimension=self.dimension,
+                count=len(ids),
             ),
             "embedder",
-        )  # fmt: skip
+        )
         base = BaseDesigned(
             candidate="base",
             design=story.put("base"),
@@ -202,10 +211,16 @@ class _Campaign:
     def chat(self, agent: str, prompt: str, cause: int, about: str | None) -> Step:
         text = self.story.put(f"prompt {prompt} {self.chance.random()}")
         request = ChatRequested(
-            agent=agent, prompt=prompt, prompt_version=1, prompt_digest="p",
-            messages=(MessageRef(role="user", digest=text),), backend="openai", model="m-1", temperature=0.5,
+            agent=agent,
+            prompt=prompt,
+            prompt_version=1,
+            prompt_digest="p",
+            messages=(MessageRef(role="user", digest=text),),
+            backend="openai",
+            model="m-1",
+            temperature=0.5,
             max_tokens=100,
-        )  # fmt: skip
+        )
         at = yield request, agent, cause, about
         if self.chance.random() < 0.1:
             failed = ChatFailed(kind="refused", message="m", attempts=2, input_tokens=7, cost=0.25)
@@ -214,14 +229,21 @@ class _Campaign:
             answer = self.story.put(f"answer {self.chance.random()}")
             yield (
                 ChatCompleted(
-                    answer=answer, model=self.chance.choice(["m-1", "m-1-2024"]), backend="openai", finish="stop",
-                    input_tokens=100, output_tokens=50, cost=self.chance.choice([0.5, None]), latency=1.0, attempts=1,
+                    answer=answer,
+                    model=self.chance.choice(["m-1", "m-1-2024"]),
+                    backend="openai",
+                    finish="stop",
+                    input_tokens=100,
+                    output_tokens=50,
+                    cost=self.chance.choice([0.5, None]),
+                    latency=1.0,
+                    attempts=1,
                     reused=self.chance.choice(["", "", "", "main:7"]),
                 ),
                 "gateway",
                 at,
                 about,
-            )  # fmt: skip
+            )
 
     def proposal(
         self,
@@ -235,13 +257,19 @@ class _Campaign:
     ) -> Step:
         at = yield (
             ProposalMade(
-                candidate=id, round=round, index=index, parent=parent, inspiration=inspiration, suggestion=f"do {id}",
-                paper="", visible=round - 2,
+                candidate=id,
+                round=round,
+                index=index,
+                parent=parent,
+                inspiration=inspiration,
+                suggestion=f"do {id}",
+                paper="",
+                visible=round - 2,
             ),
             "proposer",
             cause,
             id,
-        )  # fmt: skip
+        )
         attempts = 0
         for role in ("cell", "stem", "downsample"):
             yield from self.chat("modifier", f"write_{role}", at, id)
@@ -249,13 +277,18 @@ class _Campaign:
                 attempts += 1
                 yield (
                     DraftRejected(
-                        candidate=id, role=role, round=1, attempt=attempts, draft=self.story.put("bad"),
-                        problems=self.story.put("report"), codes=("shape",),
+                        candidate=id,
+                        role=role,
+                        round=1,
+                        attempt=attempts,
+                        draft=self.story.put("bad"),
+                        problems=self.story.put("report"),
+                        codes=("shape",),
                     ),
                     "modifier",
                     at,
                     id,
-                )  # fmt: skip
+                )
                 if self.chance.random() < 0.3:
                     fates[id] = "abandoned"
                     abandoned = DesignAbandoned(
@@ -272,13 +305,18 @@ class _Campaign:
         digest = f"d-{original}" if duplicate else f"d-{id}"
         self.design_positions[id] = yield (
             DesignReady(
-                candidate=id, design=self.story.put(id), digest=digest, width=8, params=1000 + index, macs=9,
+                candidate=id,
+                design=self.story.put(id),
+                digest=digest,
+                width=8,
+                params=1000 + index,
+                macs=9,
                 attempts=3,
             ),
             "modifier",
             at,
             id,
-        )  # fmt: skip
+        )
         fates[id] = "duplicate" if duplicate else "designed"
         if duplicate:
             recognised = DuplicateRecognised(candidate=id, original=original, digest=digest)
@@ -287,9 +325,18 @@ class _Campaign:
     def training(self, id: str, digest: str, cause: int, round: int, parent: str | None = None) -> Step:
         job = sha256_hex(id.encode())
         request = TrainingRequested(
-            candidate=id, job=job, design=self.story.put(id), digest=digest, skeleton="digits", width=8, classes=10,
-            dataset="digits", recipe={"name": "digits"}, seed=777, priority=(round, 1),
-        )  # fmt: skip
+            candidate=id,
+            job=job,
+            design=self.story.put(id),
+            digest=digest,
+            skeleton="digits",
+            width=8,
+            classes=10,
+            dataset="digits",
+            recipe={"name": "digits"},
+            seed=777,
+            priority=(round, 1),
+        )
         at = yield request, "trainer", cause, id
         yield TrainingStarted(job=job, slot="cpu-0", first_epoch=1), "training", at, id
         losses = []
@@ -312,24 +359,44 @@ class _Campaign:
         validation = round_off(80 + 15 * self.chance.random())
         yield (
             TrainingCompleted(
-                job=job, validation=validation, test=validation - 1, loss=0.1, epochs=self.epochs, seconds=5.0,
-                params=1000, macs=9000, latency_ms=None, peak_memory=None, device="cpu", deterministic=True,
+                job=job,
+                validation=validation,
+                test=validation - 1,
+                loss=0.1,
+                epochs=self.epochs,
+                seconds=5.0,
+                params=1000,
+                macs=9000,
+                latency_ms=None,
+                peak_memory=None,
+                device="cpu",
+                deterministic=True,
                 losses=tuple(losses),
             ),
             "training",
             at,
             id,
-        )  # fmt: skip
+        )
         yield (
             CandidateTrained(
-                candidate=id, digest=digest, validation=validation, test=validation - 1, seeds=(777,),
-                validations=(validation,), loss=0.1, losses=tuple(losses), seconds=5.0, params=1000, macs=9000,
-                latency_ms=self.chance.choice([None, 2.5]), peak_memory=None,
+                candidate=id,
+                digest=digest,
+                validation=validation,
+                test=validation - 1,
+                seeds=(777,),
+                validations=(validation,),
+                loss=0.1,
+                losses=tuple(losses),
+                seconds=5.0,
+                params=1000,
+                macs=9000,
+                latency_ms=self.chance.choice([None, 2.5]),
+                peak_memory=None,
             ),
             "trainer",
             cause,
             id,
-        )  # fmt: skip
+        )
         self.trained.append((id, validation))
 
     def reflection(self, id: str, round: int, parent: str, fate: str) -> Step:
@@ -343,33 +410,56 @@ class _Campaign:
         vector = self.story.put(self.vector())
         yield (
             EmbeddingCompleted(
-                vectors=vector, embedder=EMBEDDER, dimension=self.dimension, count=1, tokens=3, cost=0.0, latency=0.1
+                vectors=vector,
+                embedder=EMBEDDER,
+                dimension=self.dimension,
+                count=1,
+                tokens=3,
+                cost=0.0,
+                latency=0.1,
             ),
             "embedder",
             asked,
             id,
-        )  # fmt: skip
+        )
         kind = self.chance.choice(["failure", "repair", "success"])
         yield (
             ExperienceRecorded(
-                experience=f"x-{id}", candidate=id, round=round, kind=kind, category="shape", role="cell",
-                suggestion="s", tip="t", vector=vector, embedder=EMBEDDER, dimension=self.dimension,
+                experience=f"x-{id}",
+                candidate=id,
+                round=round,
+                kind=kind,
+                category="shape",
+                role="cell",
+                suggestion="s",
+                tip="t",
+                vector=vector,
+                embedder=EMBEDDER,
+                dimension=self.dimension,
             ),
             "reflector",
             at,
             id,
-        )  # fmt: skip
+        )
         if fate == "designed":
             yield (
                 LessonRecorded(
-                    lesson=f"l-{id}", candidate=id, round=round, parent=parent, inspiration="insp-001",
-                    suggestion="s", gain=self.chance.uniform(-3, 3), text="t", vector=vector, embedder=EMBEDDER,
+                    lesson=f"l-{id}",
+                    candidate=id,
+                    round=round,
+                    parent=parent,
+                    inspiration="insp-001",
+                    suggestion="s",
+                    gain=self.chance.uniform(-3, 3),
+                    text="t",
+                    vector=vector,
+                    embedder=EMBEDDER,
                     dimension=self.dimension,
                 ),
                 "reflector",
                 at,
                 id,
-            )  # fmt: skip
+            )
         closed = CandidateClosed(candidate=id, round=round, outcome="improved")
         yield closed, "reflector", at, id
 

@@ -1,8 +1,9 @@
-"""A program for crash tests: clients ask for effects, perform them in the world and record them, until killed.
+"""A program for crash tests: clients ask for effects, perform them in the world and record them, until
+killed.
 
-`python -m tests.store.crash_writer LOG WORLD` prints a line for each append once it is acknowledged. It goes on where the
-log ends: an effect with no recorded outcome is performed again, one with an outcome is not. WORLD is a folder in which
-each performed effect leaves a file.
+`python -m tests.store.crash_writer LOG WORLD` prints a line for each append once it is acknowledged. It goes
+on where the log ends: an effect with no recorded outcome is performed again, one with an outcome is not.
+WORLD is a folder in which each performed effect leaves a file.
 """
 
 import asyncio

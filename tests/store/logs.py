@@ -35,7 +35,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def make_log(
     path: Path, events: int = 5, *, forks: Sequence[tuple[str, str, int]] = (), per_fork: int = 3
 ) -> Path:
-    """A closed log: `events` on branch main, then each fork (name, parent, position) with `per_fork` of its own."""
+    """A closed log: `events` on branch main, then each fork (name, parent, position) with `per_fork` of its
+    own.
+    """
 
     async def build() -> None:
         async with Log.open(path, create=True, synchronous="NORMAL") as log:

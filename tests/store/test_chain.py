@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,8 @@ from store import Break, Reader
 from tests.store.logs import make_log
 
 BASE = 1 << 40
-FIELDS = "id time actor type version causation correlation effect_key input_digest payload".split()
+FIELDS = ["id", "time", "actor", "type", "version", "causation", "correlation"]
+FIELDS += ["effect_key", "input_digest", "payload"]
 
 
 def tamper(path: Path, *statements: str) -> None:
@@ -39,7 +39,12 @@ def rehash(path: Path, position: int) -> None:
 
 
 CASES: list[tuple[str, list[str], int, Break]] = [
-    ("one byte of a payload", ["UPDATE events SET payload = '{\"n\":9}' WHERE place = {5}"], 5, Break.CHANGED),
+    (
+        "one byte of a payload",
+        ["UPDATE events SET payload = '{\"n\":9}' WHERE place = {5}"],
+        5,
+        Break.CHANGED,
+    ),
     ("the first event", ["UPDATE events SET payload = '{}' WHERE place = {1}"], 1, Break.CHANGED),
     ("the last event", ["UPDATE events SET actor = 'eve' WHERE place = {10}"], 10, Break.CHANGED),
     ("the time", ["UPDATE events SET time = time + 1e-3 WHERE place = {3}"], 3, Break.CHANGED),
@@ -53,19 +58,25 @@ CASES: list[tuple[str, list[str], int, Break]] = [
     ("the first removed", ["DELETE FROM events WHERE place = {1}"], 1, Break.MISSING),
     (
         "an event removed and the gap closed",
-        ["DELETE FROM events WHERE place = {4}", "UPDATE events SET place = place - 1000 WHERE place > {4}",
-         "UPDATE events SET place = place + 999 WHERE place < {0}"],
+        [
+            "DELETE FROM events WHERE place = {4}",
+            "UPDATE events SET place = place - 1000 WHERE place > {4}",
+            "UPDATE events SET place = place + 999 WHERE place < {0}",
+        ],
         4,
         Break.CHANGED,
     ),
     (
         "two events swapped",
-        ["UPDATE events SET place = 7 WHERE place = {4}", "UPDATE events SET place = {4} WHERE place = {5}",
-         "UPDATE events SET place = {5} WHERE place = 7"],
+        [
+            "UPDATE events SET place = 7 WHERE place = {4}",
+            "UPDATE events SET place = {4} WHERE place = {5}",
+            "UPDATE events SET place = {5} WHERE place = 7",
+        ],
         4,
         Break.CHANGED,
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("what", "statements", "position", "broken"), CASES, ids=[c[0] for c in CASES])
@@ -73,7 +84,10 @@ def test_the_check_names_what_was_done_and_where(
     tmp_path: Path, what: str, statements: list[str], position: int, broken: Break
 ) -> None:
     path = make_log(tmp_path / "a.db", 10)
-    places: Callable[[str], str] = lambda s: re.sub(r"\{(\d+)\}", lambda m: str(BASE + int(m.group(1))), s)
+
+    def places(s: str) -> str:
+        return re.sub(r"\{(\d+)\}", lambda m: str(BASE + int(m.group(1))), s)
+
     tamper(path, *map(places, statements))
     with Reader(path) as reader:
         report = reader.verify_chain("main")
@@ -99,8 +113,8 @@ def test_an_inserted_event_is_found(tmp_path: Path) -> None:
         path,
         f"UPDATE events SET place = place + 1000 WHERE place > {BASE + 4}",
         f"UPDATE events SET place = place - 999 WHERE place > {BASE + 1000}",
-        f"INSERT INTO events SELECT {BASE + 5}, 99, 'forged', time, actor, type, version, causation, correlation, "
-        f"'forged', input_digest, hash, hash, payload FROM events WHERE place = {BASE + 4}",
+        f"INSERT INTO events SELECT {BASE + 5}, 99, 'forged', time, actor, type, version, causation, "
+        f"correlation, 'forged', input_digest, hash, hash, payload FROM events WHERE place = {BASE + 4}",
     )
     rehash(path, 5)
     with Reader(path) as reader:

@@ -112,7 +112,9 @@ def test_a_fault_that_does_not_exist_is_refused(setting: str) -> None:
 
 
 def test_a_fault_kills_at_its_count() -> None:
-    program = "from store import fault\nfor n in range(9): print(n, flush=True); fault('after-append'); fault('during-fork')"
+    program = (
+        "from store import fault\nfor n in range(9): print(n); fault('after-append'); fault('during-fork')"
+    )
     process = start(["-c", program], NADER_FAULT="after-append:4")
     out, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out.split()) == (-signal.SIGKILL, ["0", "1", "2", "3"])

@@ -1,4 +1,6 @@
-"""A torn WAL, a full disk, a folder that may not be written, a file that is no log: each is recognised, none is garbage."""
+"""A torn WAL, a full disk, a folder that may not be written, a file that is no log: each is recognised, none
+is garbage.
+"""
 
 import os
 import random
@@ -96,7 +98,9 @@ def test_a_wal_with_flipped_bits_opens_to_a_whole_prefix(tmp_path: Path, seed: i
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_page_overwritten_in_the_file_is_never_read_as_events(tmp_path: Path, seed: int) -> None:
-    """Either the reader says the file is damaged, or the chain shows it, or the page held nothing that counts."""
+    """Either the reader says the file is damaged, or the chain shows it, or the page held nothing that
+    counts.
+    """
     path = make_log(tmp_path / "a.db", 200)
     with Reader(path) as reader:
         before = list(reader.read("main"))
@@ -159,7 +163,9 @@ def test_a_full_disk_is_named_and_what_was_acknowledged_stays(tmp_path: Path, li
 
 @pytest.fixture
 def sealed_folder() -> Iterator[Path]:
-    """A folder that everyone may enter, for a test to make read-only; the superuser acts as nobody meanwhile."""
+    """A folder that everyone may enter, for a test to make read-only; the superuser acts as nobody
+    meanwhile.
+    """
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     try:

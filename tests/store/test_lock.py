@@ -1,4 +1,6 @@
-"""One writer: who holds the lock is named; a holder that was taken over while it stood still writes nothing more."""
+"""One writer: who holds the lock is named; a holder that was taken over while it stood still writes nothing
+more.
+"""
 
 import json
 import os

@@ -52,7 +52,7 @@ def test_an_objective_is_a_sum_of_figures_with_factors(text: str, value: float |
         ("validation params_m", "'params_m' stands where + or - was expected"),
         ("validation * params_m", "a figure is missing"),
         ("2*validation*3", "'*' stands where"),
-        ("validation**2", "'*' stands where"),
+        ("validation**2", "'2' stands where"),
         ("validation / 2", "'/' has no meaning"),
         ("__import__('os')", "has no meaning"),
         ("(validation)", "'(' has no meaning"),

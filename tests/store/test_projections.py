@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from events.campaign import SettingsChanged
 from events.envelope import Envelope, Pending
-from events.reading import InspirationRecorded, KnowledgeIndexed, LibraryAttached
+from events.reading import (
+    InspirationRecorded,
+    KnowledgeIndexed,
+    LibraryAttached,
+    PaperFinished,
+    PaperFound,
+    ReadingStarted,
+)
+from events.reflection import ExperienceRecorded, LessonRecorded
 from events.registry import encode
 from events.research import ProposalMade
 from store import Log, Reader
@@ -28,11 +36,25 @@ def envelopes(story: Story) -> list[Envelope]:
     """The history as a log would give it back, without a log."""
     return [
         Envelope(
-            n, n, p.id, "run", "main", p.time, p.actor, p.type, p.version, p.causation, p.correlation, p.effect_key,
-            p.input_digest, "", "", p.payload,
+            n,
+            n,
+            p.id,
+            "run",
+            "main",
+            p.time,
+            p.actor,
+            p.type,
+            p.version,
+            p.causation,
+            p.correlation,
+            p.effect_key,
+            p.input_digest,
+            "",
+            "",
+            p.payload,
         )
         for n, p in enumerate(story.pendings, 1)
-    ]  # fmt: skip
+    ]
 
 
 def fold(history: list[Envelope], story: Story) -> Views:
@@ -60,7 +82,9 @@ def test_every_position_of_a_history_equals_the_fold_from_zero() -> None:
 
 
 def branched_log(path: Path, seed: int) -> list[str]:
-    """A campaign's history written to branches that fork from forks, each going on with the rest of the story."""
+    """A campaign's history written to branches that fork from forks, each going on with the rest of the
+    story.
+    """
     chance = random.Random(seed)
 
     async def build() -> list[str]:
@@ -158,11 +182,17 @@ def test_of_equal_designs_the_lower_place_is_the_original_whichever_came_first()
     for id, round, index in (("late", 2, 2), ("early", 1, 3)):
         story.emit(
             ProposalMade(
-                candidate=id, round=round, index=index, parent="base", inspiration="i", suggestion="s", paper="",
+                candidate=id,
+                round=round,
+                index=index,
+                parent="base",
+                inspiration="i",
+                suggestion="s",
+                paper="",
                 visible=0,
             ),
             "proposer",
-        )  # fmt: skip
+        )
     from events.development import DesignReady
 
     for id in ("late", "early"):
@@ -305,6 +335,77 @@ def test_lessons_and_experiences_of_hidden_rounds_are_not_seen() -> None:
     assert used == {c.inspiration for c in ALL.tree.children("base")}
 
 
+def test_a_later_record_of_an_experience_or_a_lesson_supersedes_it_from_there_on() -> None:
+    story = Story()
+    for n, tip in enumerate(("first", "second")):
+        vector = story.put(np.eye(2, dtype="<f4")[n].tobytes())
+        story.emit(
+            ExperienceRecorded(
+                experience="x",
+                candidate="c",
+                round=5,
+                kind="failure",
+                category="shape",
+                role="cell",
+                suggestion="s",
+                tip=tip,
+                vector=vector,
+                embedder="e",
+                dimension=2,
+                origin="elsewhere",
+            ),
+            "user",
+        )
+        story.emit(
+            LessonRecorded(
+                lesson="l",
+                candidate="c",
+                round=1,
+                parent="base",
+                inspiration="i",
+                suggestion="s",
+                gain=0.5,
+                text=tip,
+                vector=vector,
+                embedder="e",
+                dimension=2,
+            ),
+            "user",
+        )
+    views = fold(envelopes(story), story)
+    pool, query = views.experience, np.array([1, 0], np.float32)
+    assert [(r.tip, r.similarity) for r in pool.nearest(query, 1)] == [("second", 0.0)]
+    assert [(r.tip, r.similarity) for r in pool.nearest(query, 1, upto=2)] == [("first", 1.0)]
+    assert pool.count() == pool.count(1) == 1 and pool.count(0) == 0
+    assert [r.tip for r in pool.all()] == ["second"] and [r.tip for r in pool.all(2)] == ["first"]
+    assert [r.tip for r in pool.all(visible=-1)] == ["second"], "an imported one is visible to every round"
+    assert [r.tip for r in pool.nearest(query, 1, visible=-1)] == ["second"]
+    assert [r.text for r in views.knowledge.lessons()] == ["second"]
+    assert [r.text for r in views.knowledge.lessons(3)] == ["first"]
+
+
+def test_a_librarys_stream_knows_its_papers_and_its_settings() -> None:
+    story = Story()
+    reading = ReadingStarted(library="x", source="s", settings={"a": 1}, designer="rule-based", maximum=5)
+    story.emit(reading, "user")
+    papers = [
+        PaperFound(
+            paper=p, title=p, year=2020, ref=p, abstract=story.put(p), record=story.put(p), has_text=True
+        )
+        for p in ("p2", "p1")
+    ]
+    for paper in papers:
+        story.emit(paper, "source")
+    done = PaperFinished(paper="p1", inspirations=2, outcome="read")
+    story.emit(done, "reader")
+    views = fold(envelopes(story), story)
+    assert views.knowledge.papers() == papers and views.knowledge.papers(2) == papers[:1]
+    assert views.knowledge.finished_papers() == {"p1": done} and views.knowledge.finished_papers(3) == {}
+    assert views.status.settings() == {"a": 1} and views.status.designer() == "rule-based"
+    with pytest.raises(LookupError, match="no campaign has started"):
+        views.status.ground()
+
+
 # ---- ledger, status
 
 
@@ -339,7 +440,7 @@ def test_the_status_follows_settings_ends_and_what_is_being_trained() -> None:
     assert status.settings(end) is status.settings(2), "the same object, for callers to cache by"
     assert status.settings(0) == {} and status.designer() == "inbox" and status.designer(end) == "rule-based"
     assert status.ground() == ground()
-    with pytest.raises(LookupError, match="not started"):
+    with pytest.raises(LookupError, match="no campaign has started"):
         status.ground(0)
     finished = status.finished(end)
     assert finished is not None and finished.reason == "completed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from itertools import pairwise
 
@@ -29,7 +30,9 @@ COLOURS: dict[str, tuple[str, str]] = {op: (fill, line) for fill, line, ops in _
 """Operator → fill and outline, one pair for each family: weights, normalisation, activation, and so on."""
 
 _MARGIN, _GAP, _LAYER_GAP, _LINE = 16.0, 20.0, 26.0, 14.0
-_NAME_SIZE, _ARGS_SIZE, _NAME_ADVANCE, _ARGS_ADVANCE = 12.5, 10.0, 7.6, 6.05
+_NAME_ADVANCE, _ARGS_ADVANCE = 7.6, 6.05
+_SANS = 'font-family="Helvetica,Arial,sans-serif"'
+_MONO = 'font-family="Menlo,Consolas,DejaVu Sans Mono,monospace"'
 _EDGE = "#68727f"
 _SHORT = {"stride": "s", "dilation": "d", "groups": "g"}
 _ORDERED = frozenset({"concat", "Multiply"})
@@ -61,7 +64,7 @@ class _Page:
     boxes: dict[int, _Box]
     layout: Layout
 
-    @property
+    @cached_property
     def rows(self) -> list[tuple[float, float]]:
         """Top and bottom of every layer."""
         heights = [0.0] * (max(self.layout.layers.values(), default=0) + 1)
@@ -135,61 +138,51 @@ def _draw_box(box: _Box, x: float, top: float, bottom: float) -> str:
         f"<g><title>{escape(str(box.node))}</title>"
         f'<rect x="{x - box.width / 2:.1f}" y="{top:.1f}" width="{box.width:.1f}" height="{bottom - top:.1f}"'
         f' rx="{radius}" fill="{fill}" stroke="{line}"/>',
-        _text(
-            box.node.op,
-            x,
-            top + 16.8,
-            _NAME_SIZE,
-            "#1a202c",
-            'font-weight="600" font-family="Helvetica,Arial,sans-serif"',
-        ),
+        _text(box.node.op, x, top + 16.8, f'{_SANS} font-size="12.5" font-weight="600" fill="#1a202c"'),
     ]
     for text, colour in ((box.args, "#39434f"), (box.shape, line)):
         if text:
             top += _LINE
-            parts.append(
-                _text(
-                    text,
-                    x,
-                    top + 16.2,
-                    _ARGS_SIZE,
-                    colour,
-                    'font-family="Menlo,Consolas,DejaVu Sans Mono,monospace"',
-                )
-            )
+            parts.append(_text(text, x, top + 16.2, f'{_MONO} font-size="10" fill="{colour}"'))
     return "".join([*parts, "</g>"])
 
 
-def _text(text: str, x: float, y: float, size: float, colour: str, style: str) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{colour}" text-anchor="middle"'
-    return f"<text {place} {style}>{escape(text)}</text>"
+def _text(text: str, x: float, y: float, style: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle" {style}>{escape(text)}</text>'
 
 
 def _draw_edges(page: _Page) -> Iterator[str]:
     """Edges as smooth paths with a tip; where the order of the inputs matters, each has its number."""
-    layout, rows = page.layout, page.rows
-    for target, box in page.boxes.items():
-        incoming = [edge for edge in layout.bends if edge[1] == target]
-        incoming.sort(key=lambda edge: layout.bends[edge][-1][1] if layout.bends[edge] else layout.x[edge[0]])
-        inputs = list(dict.fromkeys(page.block.inputs_of(target)))
-        for place, edge in enumerate(incoming):
+    layout = page.layout
+    into: dict[int, list[tuple[int, int]]] = {target: [] for target in page.boxes}
+    for edge in layout.bends:
+        into[edge[1]].append(edge)
+    for target, edges in into.items():
+        box, inputs = page.boxes[target], list(dict.fromkeys(page.block.inputs_of(target)))
+        ordered = box.node.op in _ORDERED and len(inputs) > 1
+        step = min(22.0 if ordered else 18.0, (box.width - 8) / max(1, len(edges)))
+        edges.sort(key=lambda edge: layout.bends[edge][-1][1] if layout.bends[edge] else layout.x[edge[0]])
+        for place, edge in enumerate(edges):
             x, top, bottom = page.span(target)
-            x += (place - (len(incoming) - 1) / 2) * min(18.0, (box.width - 16) / len(incoming))
-            start, start_top, start_bottom = page.span(edge[0])
+            x += (place - (len(edges) - 1) / 2) * step
             downwards = layout.layers[edge[0]] <= layout.layers[target]
-            bends = layout.bends[edge] if downwards else layout.bends[edge][::-1]
-            points = [(start, start_bottom if downwards else start_top)]
-            for row, bend in bends:
-                points += [
-                    (bend + _MARGIN, rows[row][0 if downwards else 1]),
-                    (bend + _MARGIN, rows[row][1 if downwards else 0]),
-                ]
-            points.append((x, top - 6 if downwards else bottom + 6))
-            yield f'<path d="{_smooth(points)}" fill="none" stroke="{_EDGE}" stroke-width="1.3"/>'
+            path = _smooth([*_route(page, edge, downwards), (x, top - 6 if downwards else bottom + 6)])
+            yield f'<path d="{path}" fill="none" stroke="{_EDGE}" stroke-width="1.3"/>'
             yield _tip(x, top if downwards else bottom, downwards)
-            if box.node.op in _ORDERED and len(inputs) > 1:
+            if ordered:
                 number = str(inputs.index(edge[0]) + 1)
-                yield _text(number, x + 7, top - 5, 8.5, _EDGE, 'font-family="Helvetica,Arial,sans-serif"')
+                yield _text(number, x + 7, top - 5, f'{_SANS} font-size="8.5" fill="{_EDGE}"')
+
+
+def _route(page: _Page, edge: tuple[int, int], downwards: bool) -> list[tuple[float, float]]:
+    """Where an edge leaves its source and enters and leaves each layer that it passes."""
+    x, top, bottom = page.span(edge[0])
+    points = [(x, bottom if downwards else top)]
+    bends = page.layout.bends[edge]
+    for row, bend in bends if downwards else bends[::-1]:
+        ends = page.rows[row] if downwards else page.rows[row][::-1]
+        points += [(bend + _MARGIN, y) for y in ends]
+    return points
 
 
 def _smooth(points: list[tuple[float, float]]) -> str:

@@ -4,8 +4,8 @@ from prompts.answers import json_schema, parse_answer, repair_messages
 from prompts.errors import AnswerError, PromptError
 from prompts.forms import ANSWERS
 from prompts.message import Message
-from prompts.tags import escape, section, sections, unescape
-from prompts.template import NAMES, Template, load, load_from
+from prompts.tags import escape, section
+from prompts.template import NAMES, Template, load
 from prompts.values import (
     Answer,
     BlockText,
@@ -39,10 +39,7 @@ __all__ = [
     "escape",
     "json_schema",
     "load",
-    "load_from",
     "parse_answer",
     "repair_messages",
     "section",
-    "sections",
-    "unescape",
 ]

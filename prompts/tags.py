@@ -17,30 +17,10 @@ def escape(value: str) -> str:
     return _TAG_LIKE.sub("&lt;", _UNPRINTABLE.sub("\ufffd", text))
 
 
-def unescape(text: str) -> str:
-    """What `escape` was given, up to characters that it replaced."""
-    return text.replace("&lt;", "<")
-
-
 def wrap(name: str, value: str, *, inline: bool) -> str:
     """`<name>value</name>`, on lines of its own unless inline."""
     body = escape(value).strip("\n")
     return f"<{name}>{body}</{name}>" if inline else f"<{name}>\n{body}\n</{name}>"
-
-
-def sections(text: str, name: str) -> list[str]:
-    """The bodies of every `<name>…</name>` in the text, escaped as they stand, in order."""
-    found: list[str] = []
-    opening, closing = f"<{name}>", f"</{name}>"
-    at = text.find(opening)
-    while at >= 0:
-        start = at + len(opening)
-        end = text.find(closing, start)
-        if end < 0:
-            break
-        found.append(text[start:end].strip("\n"))
-        at = text.find(opening, end + len(closing))
-    return found
 
 
 def section(text: str, name: str) -> str | None:
@@ -48,5 +28,6 @@ def section(text: str, name: str) -> str | None:
 
     The first one counts: an example of the answer's form may follow under the same name.
     """
-    found = sections(text, name)
-    return unescape(found[0]) if found else None
+    _, opened, rest = text.partition(f"<{name}>")
+    body, closed, _ = rest.partition(f"</{name}>")
+    return body.strip("\n").replace("&lt;", "<") if opened and closed else None

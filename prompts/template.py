@@ -93,16 +93,23 @@ def _value(name: str, value: str | int | float | Fraction, *, inline: bool) -> s
 
 
 @cache
-def load(name: str) -> Template:
-    """The template of that name. Raises PromptError where there is none."""
+def load(name: str, folder: Path | None = None) -> Template:
+    """The template of that name; the folder's `NAME.md` in place of the built-in one, where it is there.
+
+    One's own must have the built-in one's variables and answer form, as the agents that use it do not change.
+    Raises PromptError.
+    """
     if name not in NAMES:
         raise PromptError(f"there is no prompt {name!r}; there are {', '.join(NAMES)}.")
-    return _parse(name, resources.files("prompts").joinpath(f"{name}.md"))
-
-
-def load_from(path: Path) -> Template:
-    """A template from a file of one's own, under the same rules. Raises PromptError."""
-    return _parse(path.stem, path)
+    template = _parse(name, resources.files("prompts").joinpath(f"{name}.md"))
+    if folder is None or not (folder / f"{name}.md").exists():
+        return template
+    own = _parse(name, folder / f"{name}.md")
+    if set(own.variables) != set(template.variables):
+        raise PromptError(f"prompt {name}: its variables must be {', '.join(template.variables)}.")
+    if own.answer != template.answer:
+        raise PromptError(f"prompt {name}: its answer form must be {template.answer!r}, not {own.answer!r}.")
+    return own
 
 
 def _parse(name: str, file: Traversable) -> Template:

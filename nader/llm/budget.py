@@ -96,15 +96,6 @@ class Budget:
         """Whether a call of the role counts against a cap on money."""
         return any(account.caps.money is not None for account in (self._campaign, self._role(role)))
 
-    def raise_caps(self, campaign: Caps) -> None:
-        """Other caps for the campaign, from now on."""
-        self._campaign.caps = campaign
-
-    def charge(self, role: str, spent: Spent) -> None:
-        """Books what was spent outside a hold (before a restart, for instance)."""
-        for account in (self._campaign, self._role(role)):
-            account.spent += spent
-
     @asynccontextmanager
     async def hold(self, role: str, *, money: float | None, tokens: int, time: float) -> AsyncIterator[Hold]:
         """Reserves; on leaving, books what `Hold.settled` says and lets go of the rest.

@@ -81,7 +81,6 @@ class LLMError(RuntimeError):
         input_tokens: int = 0,
         output_tokens: int = 0,
         usage_known: bool = False,
-        partial_text: str = "",
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -91,7 +90,6 @@ class LLMError(RuntimeError):
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
         self.usage_known = usage_known or bool(input_tokens or output_tokens)
-        self.partial_text = partial_text
         self.attempts = 1
         self.latency_s = 0.0
         self.cost: float | None = 0.0

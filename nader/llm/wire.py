@@ -138,9 +138,9 @@ def _until(date: str, now: str) -> float:
 
 def _whole(text: str, finish: str, model: str, used: tuple[int, int] | None) -> ChatReply:
     if finish == "length":
-        raise _error(ErrorKind.CUT_OFF, "the answer was cut off at the token limit.", used, text)
+        raise _error(ErrorKind.CUT_OFF, "the answer was cut off at the token limit.", used)
     if finish == "content_filter":
-        raise _error(ErrorKind.REFUSAL, "a content filter withheld the answer.", used, text)
+        raise _error(ErrorKind.REFUSAL, "a content filter withheld the answer.", used)
     if not text.strip():
         raise _error(ErrorKind.EMPTY, "the answer has no text.", used)
     tokens = used or (0, 0)
@@ -166,7 +166,7 @@ def _usage(body: Mapping[str, Any], prompt: str, answer: str) -> tuple[int, int]
     return counts[0], counts[1]
 
 
-def _error(kind: ErrorKind, message: str, used: tuple[int, int] | None, text: str = "") -> LLMError:
+def _error(kind: ErrorKind, message: str, used: tuple[int, int] | None) -> LLMError:
     tokens = used or (0, 0)
     return LLMError(
         kind,
@@ -174,7 +174,6 @@ def _error(kind: ErrorKind, message: str, used: tuple[int, int] | None, text: st
         input_tokens=tokens[0],
         output_tokens=tokens[1],
         usage_known=used is not None,
-        partial_text=_encodable(text),
     )
 
 

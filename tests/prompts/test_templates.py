@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import prompts
-from prompts import PromptError, load, load_from, section
+from prompts import PromptError, load, section
 
 VARIABLES = {
     "judge_relevance": ("title", "abstract"),
@@ -115,24 +116,39 @@ def test_an_unknown_prompt_is_answered_with_the_known_ones() -> None:
         load("repare")
 
 
-HEAD = "---\nname: own\nversion: 2\npurpose: p\nvariables: a\nanswer: tip\n---\n"
-GOOD = f"{HEAD}\n# System\n\nS\n\n# User\n\n{{{{a}}}}\n"
+OWN = (
+    "---\nname: judge_relevance\nversion: 2\npurpose: p\nvariables: title, abstract\nanswer: relevance\n---\n"
+    "\n# System\n\nS\n\n# User\n\n{{title}}\n{{abstract}}\n"
+)
 
 
-def test_a_template_of_ones_own_is_read_under_the_same_rules(tmp_path: Path) -> None:
-    path = tmp_path / "own.md"
-    path.write_text(GOOD)
-    assert load_from(path).render(a="x")[1].content == "<a>\nx\n</a>"
+def own(folder: Path, text: str) -> Path:
+    (folder / "judge_relevance.md").write_text(text)
+    return folder
+
+
+def test_a_folder_of_ones_own_templates_replaces_those_it_holds(tmp_path: Path) -> None:
+    own(tmp_path, OWN)
+    template = load("judge_relevance", tmp_path)
+    assert template.version == 2 and template.digest != load("judge_relevance").digest
+    text = template.render(title="x", abstract="y")[1].content
+    assert text == "<title>\nx\n</title>\n<abstract>\ny\n</abstract>"
+    assert load("repair", tmp_path) == load("repair")
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (("variables: a", "variables: a, b"), "declares a, b; the text uses a"),
-        (("{{a}}", "{{a}} {{c}}"), "declares a; the text uses a, c"),
-        (("answer: tip", "answer: ode"), "unknown answer form 'ode'; there are relevance"),
+        (
+            ("variables: title,", "variables: title, b,"),
+            "declares title, b, abstract; the text uses title, abstract",
+        ),
+        (("{{title}}", "{{title}} {{c}}"), "declares title, abstract; the text uses title, c, abstract"),
+        (("{{title}}\n", ""), "declares title, abstract; the text uses abstract"),
+        (("answer: relevance", "answer: ode"), "unknown answer form 'ode'; there are relevance"),
+        (("answer: relevance", "answer: tip"), "answer form must be 'relevance', not 'tip'"),
         (("version: 2", "version: two"), "version must be a whole number, not 'two'"),
-        (("name: own", "name: other"), "calls it 'other'"),
+        (("name: judge_relevance", "name: other"), "calls it 'other'"),
         (("purpose: p\n", ""), "lacks purpose"),
         (("purpose: p", "porpoise: p"), "not 'porpoise: p'"),
         (("# User", "# Customer"), "the body must be '# System'"),
@@ -140,13 +156,26 @@ def test_a_template_of_ones_own_is_read_under_the_same_rules(tmp_path: Path) -> 
     ],
 )
 def test_a_malformed_template_is_explained(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
-    path = tmp_path / "own.md"
-    path.write_text(GOOD.replace(*change))
-    with pytest.raises(PromptError, match="own: ") as caught:
-        load_from(path)
+    with pytest.raises(PromptError, match="judge_relevance: ") as caught:
+        load("judge_relevance", own(tmp_path, OWN.replace(*change)))
     assert complaint in str(caught.value)
 
 
-def test_a_missing_template_file_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match="cannot read its file"):
-        load_from(tmp_path / "none.md")
+def test_other_variables_than_the_agents_fill_are_refused(tmp_path: Path) -> None:
+    text = OWN.replace("abstract", "summary")
+    with pytest.raises(PromptError, match="its variables must be title, abstract"):
+        load("judge_relevance", own(tmp_path, text))
+
+
+def test_a_template_that_is_no_text_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "repair.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(PromptError, match="repair: cannot read its file"):
+        load("repair", tmp_path)
+
+
+def test_a_changed_template_has_a_new_version() -> None:
+    """`versions.json` holds the digest of every version ever shipped; add one when a template changes."""
+    known = json.loads((Path(__file__).parent / "versions.json").read_text())
+    for name in prompts.NAMES:
+        template = load(name)
+        assert known[name][str(template.version)] == template.digest, f"{name} changed: raise its version"

@@ -89,7 +89,7 @@ def test_max_tokens_cuts_an_answer() -> None:
 
     with serve() as server:
         error = anyio.run(run, server)
-    assert error.kind is ErrorKind.CUT_OFF and error.output_tokens == 5 and error.partial_text
+    assert error.kind is ErrorKind.CUT_OFF and error.output_tokens == 5
 
 
 def test_all_prompts_go_through_the_real_client_to_the_designer_and_back() -> None:

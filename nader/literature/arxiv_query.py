@@ -1,5 +1,6 @@
 """Papers that answer a query to arXiv's API, newest first."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,7 +59,7 @@ class ArxivSource:
         return client
 
     def _record(self, result: arxiv.Result) -> PaperRecord:
-        number = result.get_short_id().rsplit("v", 1)[0]
+        number = re.sub(r"v\d+$", "", result.get_short_id())
         ref = f"{ARXIV}{number}"
         title = one_line(result.title)[:1000] or ref
         return PaperRecord(

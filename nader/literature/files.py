@@ -121,14 +121,13 @@ class TableSource:
         ref = (
             f"{ARXIV}{arxiv_id[1]}" if arxiv_id else one_line(ref or "")[:500] or f"{self.path.name}#{number}"
         )
-        url = fields.get("url")
         return PaperRecord(
             id=paper_digest(ref),
             paper=Paper(
                 title=one_line(title)[:1000],
                 year=self._year(number, fields.get("year")),
                 ref=ref,
-                url=url if isinstance(url, str) and re.match(r"https?://\S{1,1990}$", url) else None,
+                url=fields.get("url"),
             ),
             abstract=str(fields.get("abstract", "")),
             path=self._pdf(number, fields.get("pdf")),

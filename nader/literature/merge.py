@@ -137,7 +137,10 @@ class NearDuplicates:
         wanted = _Words(text)
         candidates = {place for stem in self._prefix(wanted) for place in self._places.get(stem, ())}
         best: tuple[float, int] | None = None
+        least, most = self.threshold * len(wanted.stems), len(wanted.stems) / self.threshold
         for place in candidates:
+            if not least <= len(self._words[place].stems) <= most:
+                continue
             similarity = wanted.similarity(self._words[place], self.threshold)
             if similarity >= self.threshold and (best is None or (similarity, -place) > best):
                 best = (similarity, -place)

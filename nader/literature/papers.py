@@ -1,14 +1,17 @@
 """The values of reading: a paper, a record that a source found, an inspiration taken from a paper."""
 
 import hashlib
+import re
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nader.literature.clean import clean_text, one_line
 
 ARXIV = "arXiv:"
+_WEB_ADDRESS = re.compile(r"https?://[!-~]{1,1990}")
 
 
 def paper_digest(ref: str) -> str:
@@ -21,7 +24,7 @@ class Paper(BaseModel):
 
     title: as published; year: when it was first public, None where a source does not say;
     ref: `arXiv:1709.01507`, a venue and the paper's name there (`CVPR2023/He_Deep`), or a list's name;
-    url: a page to read it.
+    url: a page to read it, None where what is given is not a web address.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,12 +32,18 @@ class Paper(BaseModel):
     title: str = Field(min_length=1, max_length=1000)
     year: int | None = Field(default=None, ge=1900, le=2200)
     ref: str = Field(min_length=1, max_length=500)
-    url: str | None = Field(default=None, max_length=2000)
+    url: str | None = None
 
-    @field_validator("title", "ref")
+    @field_validator("title", "ref", mode="before")
     @classmethod
-    def _clean(cls, text: str) -> str:
-        return one_line(text)
+    def _clean(cls, text: Any) -> Any:
+        return one_line(text) if isinstance(text, str) else text
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _only_web_addresses(cls, url: Any) -> Any:
+        """A link is shown to people: what a source gives that is not a web address is no link."""
+        return url if isinstance(url, str) and _WEB_ADDRESS.fullmatch(url) else None
 
     @property
     def link(self) -> str | None:
@@ -59,13 +68,13 @@ class Inspiration(BaseModel):
     id: str = Field(min_length=1, max_length=200)
     text: str = Field(min_length=1, max_length=20_000)
     paper: Paper
-    section: str | None = None
+    section: str | None = Field(default=None, max_length=500)
     page: int | None = Field(default=None, ge=1)
 
-    @field_validator("text")
+    @field_validator("text", "section", mode="before")
     @classmethod
-    def _clean(cls, text: str) -> str:
-        return one_line(text)
+    def _clean(cls, text: Any) -> Any:
+        return one_line(text) if isinstance(text, str) else text
 
 
 class PaperRecord(BaseModel):

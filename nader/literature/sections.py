@@ -64,6 +64,7 @@ _KINDS = (
     ),
 )
 _LONGEST_HEADING = 130
+_LONGEST_NAME = 200  # of the headings of all sections that were taken
 _NUMBER = r"(?:[A-Z]?\d{1,2}(?:\.\d{1,2}){0,3}|[IVX]{1,5}|[A-H](?=\.))\.?"
 _NUMBERED = re.compile(rf"^(?P<number>{_NUMBER})[\s:]+(?P<title>[A-Z\d][^\n]{{0,110}})$")
 _BARE_NUMBER = re.compile(rf"^{_NUMBER}$")
@@ -110,7 +111,7 @@ def method_section(paper: PaperText, budget_tokens: int = 6000) -> Section:
     if chosen:
         ends = {h.line: n.line for h, n in pairwise(headings)}
         spans = [(h.line, h.body, ends.get(h.line, len(lines))) for h in chosen]
-        heading = "; ".join(h.title for h in chosen)
+        heading = _shortened("; ".join(h.title for h in chosen))
     else:
         start = _after_front_matter(lines)
         spans, heading = [(start, start, _before_references(lines, start))], ""
@@ -287,6 +288,10 @@ def _choose(headings: list[_Heading]) -> tuple[list[_Heading], str]:
     if between := [h for h in inner[:stop] if h.kind is _Part.OTHER]:
         return between, "no heading speaks of a method; took what stands between introduction and experiments"
     return [], "no method section found; took the text after the front matter"
+
+
+def _shortened(heading: str) -> str:
+    return heading if len(heading) <= _LONGEST_NAME else f"{heading[: _LONGEST_NAME - 1]}…"
 
 
 def _after_front_matter(lines: list[_Line]) -> int:

@@ -91,6 +91,13 @@ def test_ids_do_not_depend_on_the_version_of_a_paper():
     assert len(ids) == 1
 
 
+@pytest.mark.parametrize("number", ["cs/0101001", "solv-int/9901001", "1709.01507"])
+def test_old_and_new_ids_are_kept_whole(number):
+    with site(lambda path: ok(feed([entry(number)], 1, 0), "application/atom+xml")) as server:
+        [record] = source(server.url).papers(1)
+    assert record.paper.ref == f"arXiv:{number}"
+
+
 def test_no_more_than_the_maximum_is_given_or_asked_for():
     with site(arxiv_with(5000)) as server:
         assert len(list(source(server.url).papers(7))) == 7

@@ -109,8 +109,10 @@ def test_links_to_other_hosts_are_not_followed():
         '<dt class="ptitle"><a href="http://evil.example/page.html">A Title</a></dt>'
         '<dd><a href="http://evil.example/papers/x.pdf">pdf</a></dd>'
         '<dt class="ptitle"><a href="http://[broken">Broken</a></dt>'
+        '<dt class="ptitle"><a href="javascript:alert(1)">Script</a></dt>'
     )
     with site({"/CVPR2023?day=all": ok(html)}) as server:
         records = list(source(server.url).papers(10))
         assert server.asked == ["/CVPR2023?day=all"]
     assert all(not record.has_text and record.abstract == "" for record in records)
+    assert [record.paper.link for record in records] == ["http://evil.example/page.html", None]

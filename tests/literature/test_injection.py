@@ -63,6 +63,9 @@ def test_titles_and_inspirations_are_one_line_of_clean_text():
     assert (paper.title, paper.ref) == ("A Title of the paper", "x y")
     assert Inspiration(id="1", text="Use\n\n a \x1b[1mskip\x1b[0m.", paper=paper).text == "Use a skip."
     assert PaperRecord(id="1", paper=paper, abstract=" a\x1b[2Jb ").abstract == "ab"
+    assert (
+        Inspiration(id="1", text="Use it.", paper=paper, section="3.\x1b[1m Method\n").section == "3. Method"
+    )
     assert one_line(" a \n b ") == "a b"
 
 

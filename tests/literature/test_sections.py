@@ -76,6 +76,12 @@ def test_without_headings_the_body_is_taken_and_the_note_says_so():
     assert section.note.startswith("no method section found")
 
 
+def test_the_names_of_many_sections_are_shortened():
+    headings = [f"{i}. A Module of Some Considerable Name Number {i}" for i in range(2, 12)]
+    section = method_section(sectioned("1. Introduction", *headings))
+    assert len(section.heading) == 200 and section.heading.endswith("…")
+
+
 def test_references_are_never_part_of_the_body():
     pages = [f"Sentence {i} of the body. {BODY}" for i in range(20)]
     section = method_section(paper("\n".join([*pages, "References", "[1] A. Author. A paper."])))

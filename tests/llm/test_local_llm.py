@@ -1,0 +1,139 @@
+"""A real local chat server behind the real client: transport, usage, limits, failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from nader.graph import Role
+from nader.graph.reference import language_reference
+from nader.llm import (
+    ChatReply,
+    Connection,
+    ErrorKind,
+    LLMError,
+    OpenAIChat,
+    RetryPolicy,
+    call,
+    check_endpoint,
+)
+from prompts import AnswerError, parse_answer
+from tests.conftest import REPOSITORY
+from tests.llm.support import ask
+from tests.servers.local_llm import LocalServer, local_server
+
+pytestmark = [pytest.mark.local_llm, pytest.mark.timeout(1200)]
+PATIENT = RetryPolicy(deadline_s=600.0, attempts=2)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    with local_server() as running:
+        yield running
+
+
+def talked(server: LocalServer, *requests: object, **options: object) -> list[ChatReply | LLMError]:
+    """The outcome of each request, one after the other."""
+
+    async def run() -> list[ChatReply | LLMError]:
+        backend = OpenAIChat(Connection(server.url), **options)  # type: ignore[arg-type]
+        told: list[ChatReply | LLMError] = []
+        for request in requests:
+            try:
+                told.append(await call(backend, request, policy=PATIENT))  # type: ignore[arg-type]
+            except LLMError as error:
+                told.append(error)
+        await backend.aclose()
+        return told
+
+    return anyio.run(run)
+
+
+def test_an_answer_has_text_model_and_counted_tokens(server: LocalServer) -> None:
+    (reply,) = talked(server, ask("judge_relevance", model=server.model, max_tokens=400, seed=1))
+    assert isinstance(reply, ChatReply), reply
+    assert reply.text and reply.model and reply.input_tokens > 100 and reply.output_tokens > 0
+
+
+def test_the_same_seed_at_temperature_zero_gives_the_same_answer(server: LocalServer) -> None:
+    request = ask("reflect_success", model=server.model, max_tokens=300, seed=7, temperature=0.0)
+    one, two = talked(server, request, request)
+    assert isinstance(one, ChatReply) and isinstance(two, ChatReply) and one.text == two.text
+
+
+def test_structured_output_is_read_as_the_typed_answer(server: LocalServer) -> None:
+    request = ask("judge_relevance", model=server.model, max_tokens=400, seed=1)
+    (reply,) = talked(server, request, structured="on")
+    assert isinstance(reply, ChatReply) and json.loads(reply.text)
+    assert parse_answer("judge_relevance", reply.text).relevant in (True, False)
+
+
+def test_an_answer_cut_at_the_limit_is_told_with_its_tokens(server: LocalServer) -> None:
+    (error,) = talked(server, ask(model=server.model, max_tokens=5))
+    assert isinstance(error, LLMError)
+    assert (error.kind, error.output_tokens) == (ErrorKind.CUT_OFF, 5)
+
+
+def test_a_prompt_beyond_the_context_is_told_as_such(server: LocalServer) -> None:
+    (error,) = talked(server, ask(model=server.model, values={"inspiration": "skip connection " * 20_000}))
+    assert isinstance(error, LLMError) and error.kind is ErrorKind.CONTEXT_LENGTH, error
+
+
+def test_a_grammar_in_the_extra_body_makes_it_write_in_the_form_asked_for(server: LocalServer) -> None:
+    whole = "<block>\\n##Small##\\n0:input\\n1:output\\n2:"
+    grammar = f'root ::= "{whole}" op "\\n0->2\\n2->1\\n</block>"\nop ::= "BN" | "ReLU"'
+    request = ask(model=server.model, max_tokens=200, values={"language": language_reference(Role.CELL)})
+    (reply,) = talked(server, request, extra_body={"grammar": grammar})
+    assert isinstance(reply, ChatReply)
+    assert parse_answer("modify_cell", reply.text).text.startswith("##Small##")
+
+
+def test_a_free_answer_is_a_block_or_asked_for_again(server: LocalServer) -> None:
+    request = ask(model=server.model, max_tokens=600, values={"language": language_reference(Role.CELL)})
+    (told,) = talked(server, request)
+    if isinstance(told, ChatReply):
+        try:
+            assert parse_answer("modify_cell", told.text).text
+        except AnswerError as error:
+            assert "<block>" in str(error)
+    else:
+        assert told.kind is ErrorKind.CUT_OFF
+
+
+def test_the_endpoint_check_passes(server: LocalServer) -> None:
+    async def run() -> list[str]:
+        connection = Connection(server.url)
+        found = await check_endpoint(connection, OpenAIChat(connection), server.model, deadline_s=300.0)
+        await connection.aclose()
+        return [f"{check.name}: {check.detail}" for check in found if check.ok is False]
+
+    assert anyio.run(run) == []
+
+
+def test_a_campaign_of_three_candidates_ends_with_every_failure_recorded(
+    server: LocalServer, tmp_path: Path
+) -> None:
+    choices = ["search.candidates=3", "search.width=2", "modifier.rounds=1", "modifier.tries=2"]
+    choices += ["training.epochs=1", f"llm.base_url={server.url}", f"llm.model={server.model}"]
+    choices += ["llm.max_tokens=500", "llm.deadline_s=600", "llm.concurrency=2"]
+    command = [sys.executable, "-m", "nader.cli", "run", "--preset", "digits", "--workspace", str(tmp_path)]
+    for choice in choices:
+        command += ["--set", choice]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    log = [sys.executable, "-m", "nader.cli", "log", "--json", "-w", str(tmp_path)]
+    told = subprocess.run(log, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    events = [json.loads(line) for line in told.stdout.splitlines()]
+    types = [event["type"] for event in events]
+    assert "Traceback" not in done.stderr, done.stderr
+    assert types.count("ChatRequested") == types.count("ChatCompleted") + types.count("ChatFailed")
+    proposed = types.count("ProposalMade")
+    assert proposed == types.count("DesignReady") + types.count("DesignAbandoned") > 0
+    assert types[-1] == "CampaignFinished"

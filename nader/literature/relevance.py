@@ -30,6 +30,7 @@ _STRONG = (
     r"inception|resnet\w*|convnext|mobilenet\w*|densenet|resnext|efficientnet",
     r"multi-?branch|parallel branch\w*|branch(?:es)? .{0,40}(?:concat\w*|add\w*)|two-?branch|"
     r"dual-?branch|dual-?path",
+    r"neural architecture (?:search|design)|architecture search|network design",
     r"down-?sampling (?:layer|block|module)s?|strided",
 )
 _WEAK = (
@@ -54,7 +55,7 @@ _AGAINST = (
     r"fine-?tun\w*|curriculum",
     r"generative adversarial|gan\b|discriminator|diffusion model\w*|text-to-image|style transfer",
     r"language|text\w*|caption\w*|prompt\w*|clip\b|vision-language|audio|speech",
-    r"point clouds?|3d|nerf|radiance fields?|mesh\w*|pose|camera\w*|depth estimation|voxel\w*",
+    r"point clouds?|3d|nerf|radiance fields?|mesh\w*|poses?\b(?! a)|camera\w*|depth estimation|voxel\w*",
     r"video\w*|temporal\w*|optical flow|tracking|trajector\w+",
     r"federated|adversarial|privacy|backdoor|domain adaptation|self-supervised|contrastive|"
     r"distill\w*|few-shot",

@@ -9,6 +9,7 @@ KEPT = [
     "Insert a squeeze-and-excitation step after the second layer.",
     "Replace the activation function by a smoother one in each block.",
     "Add a skip connection around both convolutions, with stochastic depth.",
+    "We search for a network design, which poses a challenge to architecture search.",
     "A larger kernel enlarges the receptive field of the block.",
 ]
 DROPPED = [

@@ -25,6 +25,7 @@ from nader.graph import (
     verify,
 )
 from nader.graph.edit.plan import plainly, share, times
+from tests.graph.strategies import random_block
 
 EVEN = [Site(Role.CELL, c, c, h, w) for c in (8, 16, 48, 64, 120) for h, w in ((32, 32), (9, 14), (2, 2))]
 RESNET = base_design("resnet-basic").cell
@@ -124,6 +125,26 @@ def test_edits_apply_to_cells_of_nas_bench_201(arch):
 @pytest.mark.parametrize("seed", range(60))
 def test_long_chains_of_edits_stay_sound(seed):
     chain(base_design(BASE_DESIGNS[seed % 5]).cell, seed, 20)
+
+
+def assert_edits_of_a_random_block_are_sound(seed):
+    block = random_block(random.Random(seed), Role.CELL)
+    works = verify(block, Role.CELL, EVEN).ok
+    for kind in EDITS:
+        result = apply_edit(block, kind, variant=seed % 3)
+        if works:
+            assert_sound(result, block)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_edits_apply_to_any_block(seed):
+    assert_edits_of_a_random_block_are_sound(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12, 300))
+def test_edits_apply_to_any_of_many_blocks(seed):
+    assert_edits_of_a_random_block_are_sound(seed)
 
 
 def test_edits_apply_to_real_designs(shared):

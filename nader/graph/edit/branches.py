@@ -47,12 +47,12 @@ def _add_branch(plan: Plan, node: int, source: int, branch: tuple[Operation, ...
     "parallel-concat",
     "Split a convolution's output channels between parallel kernels and concatenate them",
     source="Szegedy et al., Going Deeper with Convolutions, CVPR 2015",
-    absent=_NO_CONV,
+    absent="no operation of the cell gives a feature map to build on",
 )
 def parallel_concat(plan: Plan) -> Iterator[Draft]:
     for other, node in product(("5", "1", "3"), _layers(plan)):
         operation = plan.operations[node]
-        if operation.get("groups", "1") != "1" or operation.get("kernel_size") == other:
+        if not _undivided(plan, node) or operation.get("kernel_size") == other:
             continue
         channels = plan.channels(node)
         part = share(channels, 2)
@@ -60,6 +60,23 @@ def parallel_concat(plan: Plan) -> Iterator[Draft]:
         second = operation.having(out_channels=part, kernel_size=other)
         draft = plan.swapped(node, _join, first, second)
         yield draft, f"{plan.label[node]} split between kernels {operation.get('kernel_size')} and {other}"
+    if not any(_undivided(plan, node) for node in _layers(plan)):
+        for place in plan.anchors()[:2]:
+            draft = plan.grown(place, _join_beside, plan.channels(place))
+            yield (
+                draft,
+                f"concatenated 3x3 and 1x1 convolutions as a residual layer after {plan.label[place]}",
+            )
+
+
+def _undivided(plan: Plan, node: int) -> bool:
+    return plan.operations[node].get("groups", "1") == "1"
+
+
+def _join_beside(plan: Plan, node: int, channels: str) -> int:
+    part = share(channels, 2)
+    both = _join(plan, node, conv(f"{channels}-{part}", 3), conv(part, 1))
+    return plan.add(ADD, node, plan.chain(both, *plan.norms()))
 
 
 def _join(plan: Plan, source: int, *operations: Operation) -> int:

@@ -10,7 +10,6 @@ from nader.graph.edit.plan import Plan, share, times
 from nader.graph.edit.registry import Draft, edit
 from nader.graph.sketch import ADD, Operation, conv, positional
 
-_NO_SPATIAL = "the cell has no convolution with a kernel above 1x1"
 _NO_MAP = "no operation of the cell gives a feature map to build on"
 LARGEST_KERNEL = 11
 LARGEST_DILATION = 4
@@ -131,7 +130,7 @@ def larger_kernel(plan: Plan) -> Iterator[Draft]:
     "dilation",
     "Spread a kernel over a wider field without adding weights",
     source="Yu and Koltun, Multi-Scale Context Aggregation by Dilated Convolutions, ICLR 2016",
-    absent=_NO_SPATIAL,
+    absent=_NO_MAP,
 )
 def dilation(plan: Plan) -> Iterator[Draft]:
     for step, node in product((1, 2), plan.convs()):
@@ -140,13 +139,19 @@ def dilation(plan: Plan) -> Iterator[Draft]:
             draft = plan.copy()
             draft.operations[node] = draft.operations[node].having(dilation=str(int(now) + step))
             yield draft, f"dilation {now} to {int(now) + step} in {plan.label[node]}"
+    if not plan.convs():
+        yield from _remade(
+            plan,
+            "a dilated depthwise convolution",
+            lambda wide: (conv(wide, 3, dilation=2, groups=wide), *plan.norms()),
+        )
 
 
 @edit(
     "grouped-convolution",
     "Divide a convolution's channels into groups that do not mix",
     source="Xie et al., Aggregated Residual Transformations for Deep Neural Networks (ResNeXt), CVPR 2017",
-    absent="every convolution of the cell is divided into groups already",
+    absent=_NO_MAP,
 )
 def grouped_convolution(plan: Plan) -> Iterator[Draft]:
     for groups, node in product(
@@ -155,6 +160,10 @@ def grouped_convolution(plan: Plan) -> Iterator[Draft]:
         draft = plan.copy()
         draft.operations[node] = draft.operations[node].having(groups=groups)
         yield draft, f"{groups} groups in {plan.label[node]}"
+    if not plan.convs(dense=True):
+        yield from _remade(
+            plan, "a grouped convolution", lambda wide: (conv(wide, 3, groups="4"), *plan.norms())
+        )
 
 
 @edit(
@@ -180,7 +189,7 @@ def channel_shuffle(plan: Plan) -> Iterator[Draft]:
     "asymmetric-convolution",
     "Convolve along the height and along the width, one after the other or beside the square kernel",
     source="Szegedy et al., Rethinking the Inception Architecture, CVPR 2016; Ding et al., ACNet, ICCV 2019",
-    absent=_NO_SPATIAL,
+    absent=_NO_MAP,
 )
 def asymmetric_convolution(plan: Plan) -> Iterator[Draft]:
     for node, side in list(_squares(plan)):
@@ -192,6 +201,12 @@ def asymmetric_convolution(plan: Plan) -> Iterator[Draft]:
         sides = [plan.operations[node].having(kernel_size=size) for size in (f"({side},1)", f"(1,{side})")]
         draft = plan.swapped(node, _beside, plan.operations[node], *sides)
         yield draft, f"{side}x1 and 1x{side} convolutions added beside {plan.label[node]}"
+    if not plan.convs():
+        yield from _remade(
+            plan,
+            "a pair of depthwise 5x1 and 1x5 convolutions",
+            lambda wide: (conv(wide, "(5,1)", groups=wide), conv(wide, "(1,5)", groups=wide), *plan.norms()),
+        )
 
 
 def _inner_groups(plan: Plan, node: int) -> dict[str, str]:

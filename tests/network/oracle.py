@@ -427,7 +427,7 @@ def complaint(graph: Graph, C: int, dim: int, H: int, W: int, stride: int) -> st
     None where it does and its output is (B, dim, H/stride, W/stride), rounded up, for every batch."""
     try:
         run = Interpreter(graph, C, dim, H, W)
-        for batch, training in ((2, True), (3, True), (5, True), (1, False), (2, False)):
+        for batch, training in ((2, True), (3, True), (1, False)):
             x = torch.randn(batch, C, H, W, requires_grad=training)
             y = run(x, training)
             if y.shape != (batch, dim, -(-H // stride), -(-W // stride)):

@@ -166,6 +166,16 @@ def test_a_cell_that_needs_other_widths_is_edited_for_those():
     assert verify(result.block, Role.CELL, tens).ok
 
 
+def test_channels_that_add_up_over_and_over_do_not_grow_into_long_sums():
+    nodes = "\n".join(f"{n}:concat(dim=1)\n{n - 1}->{n}\n{n - 2}->{n}" for n in range(4, 12))
+    cell = parse(
+        f"##Sums##\n0:input\n1:output\n2:Conv2d(out_channels=C-C//3,kernel_size=1)\n3:ReLU\n0->2\n0->3\n{nodes}\n"
+        "12:Conv2d(out_channels=C,kernel_size=1)\n11->12->1"
+    )
+    for kind in EDITS:
+        assert_sound(apply_edit(cell, kind, variant=3), cell)
+
+
 def test_a_cell_that_works_nowhere_is_not_edited():
     cell = parse("##Odd##\n0:input\n1:output\n2:Conv2d(out_channels=C,kernel_size=3,groups=11)\n0->2->1")
     result = apply_edit(cell, "gelu")

@@ -32,8 +32,9 @@ from nader.graph.verify import Site, resolve
 P = ParamSpec("P")
 _PLAIN = ("C", "2*C", "3*C", "4*C", "C//2", "C//4", "C//8", "C//16")
 Shape = tuple[int, ...]
-ELEMENTWISE = frozenset({"BN", "LN", "ReLU", "GELU", "Sigmoid", "DropPath", "Add", "Mul", "softmax"})
 ACTIVATIONS = frozenset({"ReLU", "GELU"})
+_LONGEST = 60
+"""Characters; a longer sum of channels is written as a multiple of C that is right at the two sites."""
 _AFTER_CONV = frozenset({"BN", "LN", "ReLU", "GELU", "Sigmoid"})
 
 
@@ -56,8 +57,9 @@ class Plan(Sketch):
         )
         self.sites = tuple(sites)
         self.original = self.order()
+        self._known: dict[int, str] = {}
 
-    # facts
+    # Facts of the original cell.
 
     def is_map(self, node: int) -> bool:
         """Whether `node` gives a feature map (B, channels, H, W) of the input's height and width."""
@@ -78,7 +80,9 @@ class Plan(Sketch):
 
     def channels(self, node: int) -> str:
         """The number of channels of the map `node`, as an expression."""
-        return plainly(self._channels(node))
+        if node not in self._known:
+            self._known[node] = plainly(self._channels(node))
+        return self._known[node]
 
     def _channels(self, node: int) -> str:
         operation, sources = self.operations[node], self.inputs[node]
@@ -91,7 +95,9 @@ class Plan(Sketch):
             if self.width(source) == self.width(node):
                 return self.channels(source)
         if operation.name == "concat" and len(maps) == len(sources):
-            return "+".join(self.channels(source) for source in sources)
+            total = "+".join(self.channels(source) for source in sources)
+            if len(total) <= _LONGEST:
+                return total
         first, second = self.width(node)
         slope, rest = divmod(second - first, self.sites[1].C - self.sites[0].C)
         if rest == 0 and slope >= 0:
@@ -123,7 +129,7 @@ class Plan(Sketch):
         """Whether a convolution or a linear layer still leads to the output."""
         return any(self.operations[node].name in ("Conv2d", "Linear") for node in self.order())
 
-    # places
+    # Places to edit.
 
     def tail(self) -> int:
         """What the output takes."""
@@ -186,7 +192,7 @@ class Plan(Sketch):
         users = self.users(node)
         return users[0] if len(users) == 1 and self.operations[users[0]].name == "BN" else node
 
-    # drafts
+    # Changed copies.
 
     def grown(
         self, place: int, build: Callable[Concatenate[Plan, int, P], int], *args: P.args, **kwargs: P.kwargs
@@ -204,7 +210,7 @@ class Plan(Sketch):
         draft.replace(node, lambda source: build(draft, source, *args, **kwargs))
         return draft
 
-    # the cell's own habits
+    # The cell's own habits.
 
     def activation(self) -> Operation:
         """The activation that the cell uses most, ReLU where it has none."""

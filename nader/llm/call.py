@@ -172,6 +172,9 @@ class _Call:
             try:
                 reply = await self._attempt(ask)
             except LLMError as error:
+                if error.kind in (ErrorKind.BUDGET, ErrorKind.UNKNOWN_PRICE):
+                    self._number -= 1  # nothing was sent
+                    raise self._summed(error, began) from error.__cause__
                 wait = self._policy.wait(self._number, error, self._clock.jitter())
                 await self._tell(error.kind.value, error, started, wait or 0.0)
                 if wait is None:
@@ -213,8 +216,9 @@ class _Call:
         took = (result.input_tokens, getattr(result, "output_tokens", 0))
         self._tokens = (self._tokens[0] + took[0], self._tokens[1] + took[1])
         seconds = self._clock.now() - started if self._deadline is not None else 0.0
-        if isinstance(result, LLMError) and result.kind in UNCERTAIN and not result.usage_known:
-            # Sent, and perhaps answered and charged for: what we cannot know counts at its most.
+        charged = result.kind in UNCERTAIN if isinstance(result, LLMError) else True
+        if charged and not result.usage_known:
+            # Sent, and perhaps charged for without a word: what we cannot know counts at its most.
             money = self._cost(*self._most) or 0.0
             self._uncertain += sum(self._most)
             self._uncertain_cost += money

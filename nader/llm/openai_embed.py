@@ -12,6 +12,7 @@ import numpy as np
 from nader.llm.connection import Connection
 from nader.llm.errors import ErrorKind, LLMError
 from nader.llm.types import EmbedReply
+from nader.llm.wire import MOST_TOKENS
 
 BATCH = 256
 """Texts in one request."""
@@ -49,7 +50,7 @@ class OpenAIEmbedder:
         """As `embed`, with tokens and time."""
         began = time.monotonic()
         parts: list[np.ndarray] = []
-        tokens = 0
+        tokens, known = 0, True
         for start in range(0, len(texts), BATCH):
             # Servers reject empty inputs, and a sentence of one dot means as little.
             batch = [text if text.strip() else "." for text in texts[start : start + BATCH]]
@@ -59,17 +60,22 @@ class OpenAIEmbedder:
                 error.input_tokens += tokens
                 raise
             parts.append(vectors)
-            tokens += used
+            known = known and used is not None
+            tokens += used or 0
         rows = np.concatenate(parts) if parts else np.zeros((0, self.dimension), np.float32)
         return EmbedReply(
-            vectors=rows, model=self.model, input_tokens=tokens, latency_s=time.monotonic() - began
+            vectors=rows,
+            model=self.model,
+            input_tokens=tokens,
+            usage_known=known,
+            latency_s=time.monotonic() - began,
         )
 
     async def aclose(self) -> None:
         """Closes the connections."""
         await self.connection.aclose()
 
-    async def _batch(self, texts: list[str]) -> tuple[np.ndarray, int]:
+    async def _batch(self, texts: list[str]) -> tuple[np.ndarray, int | None]:
         question: dict[str, Any] = {"model": self.model, "input": texts, "encoding_format": "float"}
         if self._asked:
             question["dimensions"] = self._dimension
@@ -84,11 +90,11 @@ class OpenAIEmbedder:
             raise
         usage = body.get("usage")
         counted = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-        tokens = counted if isinstance(counted, int) and counted >= 0 else 0
+        tokens = counted if isinstance(counted, int) and 0 <= counted < MOST_TOKENS else None
         try:
             return self._rows(body, len(texts)), tokens
         except LLMError as error:
-            error.input_tokens, error.usage_known = tokens, counted is not None
+            error.input_tokens, error.usage_known = tokens or 0, tokens is not None
             raise
 
     def _rows(self, body: dict[str, Any], expected: int) -> np.ndarray:

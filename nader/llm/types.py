@@ -69,8 +69,10 @@ class ChatReply(BaseModel):
     attempts: int = 1
     cost: float | None = None
     """Money (USD) for all attempts; None where the model's price is unknown."""
+    usage_known: bool = True
+    """Whether the server said how many tokens this answer took."""
     uncertain_tokens: int = 0
-    """Upper bound of tokens that failed attempts may have cost without the server saying so."""
+    """Upper bound of tokens that attempts may have cost without the server saying so."""
     uncertain_cost: float = 0.0
     adjustments: tuple[str, ...] = ()
     """Parameters that the server did not accept and that were therefore left out or renamed."""
@@ -101,6 +103,7 @@ class EmbedReply(BaseModel):
     """float32 [texts, dimension], rows of unit length."""
     model: str
     input_tokens: int = 0
+    usage_known: bool = True
     latency_s: float = 0.0
     attempts: int = 1
     cost: float | None = None

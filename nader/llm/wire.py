@@ -150,6 +150,7 @@ def _whole(text: str, finish: str, model: str, used: tuple[int, int] | None) -> 
         finish=_said(finish),
         input_tokens=tokens[0],
         output_tokens=tokens[1],
+        usage_known=used is not None,
     )
 
 

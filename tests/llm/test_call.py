@@ -215,6 +215,30 @@ def test_what_a_server_may_have_charged_silently_counts_against_the_cap() -> Non
     assert budget.spent.money == pytest.approx((reply.cost or 0) + reply.uncertain_cost)
 
 
+def test_an_answer_without_usage_counts_at_its_most_against_the_cap() -> None:
+    request = ask(max_tokens=100)
+    budget = Budget(Caps(tokens=10**6))
+    silent = ChatReply(text="x", model="m", usage_known=False)
+    reply = anyio.run(lambda: call(Played([silent]), request, budget=budget, clock=FakeTime().clock()))
+    assert reply.input_tokens == 0 and reply.uncertain_tokens == prompt_bound(request) + 100
+    assert budget.spent.tokens == reply.uncertain_tokens
+
+
+def test_a_cap_reached_between_tries_keeps_what_the_first_took_and_is_no_try() -> None:
+    request = ask(max_tokens=100)
+    budget = Budget(Caps(tokens=prompt_bound(request) + 105))
+    attempts: list[Attempt] = []
+    backend = Played([error(ErrorKind.EMPTY, input_tokens=10, output_tokens=0), REPLY])
+
+    async def run() -> None:
+        await call(backend, request, budget=budget, on_attempt=attempts.append, clock=FakeTime().clock())
+
+    with pytest.raises(BudgetExceeded) as caught:
+        anyio.run(run)
+    assert (caught.value.attempts, caught.value.input_tokens, backend.asked) == (1, 10, 1)
+    assert [attempt.outcome for attempt in attempts] == ["empty-answer"]
+
+
 def test_a_money_cap_without_a_price_is_refused_and_without_a_cap_tokens_count() -> None:
     with pytest.raises(LLMError) as caught:
         anyio.run(lambda: call(Played([REPLY]), ask(), budget=Budget(Caps(money=1.0))))

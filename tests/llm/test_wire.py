@@ -34,6 +34,7 @@ def body(**changes: Any) -> dict[str, Any]:
 def test_usage_is_taken_as_a_count_or_not_at_all(usage: Any, tokens: tuple[int, int]) -> None:
     reply = chat_reply(body(usage=usage))
     assert (reply.input_tokens, reply.output_tokens) == tokens
+    assert reply.usage_known is (tokens != (0, 0))
 
 
 def test_content_in_parts_is_joined() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib.util
 import io
 import pickle
 import zlib
@@ -233,16 +234,30 @@ def _fashion_mnist(folder: Path, info: DatasetInfo) -> Arrays:
 
 
 def _digits(folder: Path, info: DatasetInfo) -> Arrays:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    pixels, labels = _digits_table()
+    images = np.rint(pixels.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
     order = np.array(hash_order("digits", len(images)))
     cuts = np.split(order, [info.train, info.train + info.validation])
-    whole = (images, bunch.target.astype(np.int64))
+    whole = (images, labels.astype(np.int64))
     return {
         part: _take(whole, index) for part, index in zip(("train", "validation", "test"), cuts, strict=True)
     }
+
+
+def _digits_table() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels 0 to 16 [1797, 64] and labels, from the file inside scikit-learn: importing it takes a second."""
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise DataMissingError("The digits lie inside scikit-learn, which is not installed.")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
+        with gzip.open(file, "rt") as lines:
+            table = np.loadtxt(lines, delimiter=",")
+        return table[:, :-1], table[:, -1]
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return bunch.data, bunch.target
 
 
 def _stl10(folder: Path, info: DatasetInfo) -> Arrays:

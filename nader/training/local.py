@@ -115,6 +115,9 @@ class LocalBackend:
             if not (isinstance(outcome, Trained) or (outcome and outcome.kind is FailureKind.HOPELESS)):
                 self._workers.pop(slot.index, None)
                 await worker.end()
+                if not self._closing:  # its successor imports torch while the slot is still free
+                    with contextlib.suppress(OSError):
+                        await self._worker(slot)
 
     async def _worker(self, slot: Slot) -> WorkerProcess:
         worker = self._workers.get(slot.index)

@@ -7,8 +7,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from nader.graph import base_design
-from nader.training import Recipe, TrainingJob, get_recipe
+from nader.training import Recipe, Trained, TrainingJob, get_recipe, load_dataset
+from nader.training.loop import Training
 
 T = TypeVar("T")
 
@@ -39,6 +42,7 @@ def run(coroutine: Coroutine[Any, Any, T], limit: float = 240.0) -> T:
     return asyncio.run(bounded())
 
 
-def folder_of(root: Path, work: TrainingJob) -> Path:
-    """The folder a campaign would give the job."""
-    return root / work.digest
+def train_here(work: TrainingJob, folder: Path) -> Trained:
+    """Train in this process, on one thread: the reference for what workers do."""
+    torch.set_num_threads(1)
+    return Training(work, load_dataset(work.dataset, work.data_dir), folder, torch.device("cpu")).run()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nader.graph.expression import Size
 from nader.graph.sites import BATCHES, Sites
+
+_Key: TypeAlias = int | tuple[tuple[int, ...], bytes]
 
 _FACTORS = (2, 3, 4, 6, 8, 12, 16)
 _HALVINGS = (2, 4, 8, 16, 32)
@@ -20,41 +23,42 @@ def describe_shape(sizes: tuple[Size, ...], spatial: tuple[bool, ...], sites: Si
     ``spatial`` says which axes are sides of the map: they are named by H or W rather than C where both fit.
     """
     last = len(sizes) - 1
-    names = [
-        _name(
-            size, sites.values, ("W", "H") if side and axis == last else ("H", "W") if side else ("C", "dim")
-        )
-        for axis, (size, side) in enumerate(zip(sizes, spatial, strict=True))
-    ]
-    return f"({', '.join(names)})"
+    words = []
+    for axis, (size, side) in enumerate(zip(sizes, spatial, strict=True)):
+        names = sites.__dict__.setdefault("_names", {})  # many shapes are described at the same sites
+        kind = ("W", "H") if side and axis == last else ("H", "W") if side else ("C", "dim")
+        if kind not in names:
+            names[kind] = _names(sites.values, kind)
+        words.append(_name(size, names[kind]))
+    return f"({', '.join(words)})"
 
 
-def _name(size: Size, values: Mapping[str, Size], first: tuple[str, ...]) -> str:
+def _name(size: Size, names: Mapping[_Key, str]) -> str:
     if isinstance(size, int) and size <= 3:
         return str(size)
-    names = (*first, *(name for name in ("C", "dim", "H", "W", "B") if name not in first))
-    for name in names:
-        if _same(size, values[name]):
-            return name
-    for factor in _FACTORS if first[0] in ("C", "dim") else ():
-        for name in ("C", "dim"):
-            value = values[name]
-            if _same(size, value * factor):
-                return f"{factor}*{name}"
-            if _same(size, value // factor) and bool(np.all(value % factor == 0)):
-                return f"{name}/{factor}"
-    for factor in _HALVINGS:
-        for name in first if first[0] in ("H", "W") else ():
-            if _same(size, -(-values[name] // factor)):
-                return f"ceil({name}/{factor})"
-    for name, value in (("H*W", values["H"] * values["W"]), ("C+dim", values["C"] + values["dim"])):
-        if _same(size, value):
-            return name
-    return str(size) if isinstance(size, int) else _by_number(size)
+    return names.get(_key(size)) or (str(size) if isinstance(size, int) else _by_number(size))
 
 
-def _same(first: Size, second: Size) -> bool:
-    return bool(np.all(np.equal(first, second)))
+def _key(size: Size) -> _Key:
+    return size if isinstance(size, int) else (size.shape, size.tobytes())
+
+
+def _names(values: Mapping[str, Size], first: tuple[str, str]) -> dict[_Key, str]:
+    """Every size that has a name; of several names the first counts."""
+    names: dict[_Key, str] = {}
+    for name in (*first, *(name for name in ("C", "dim", "H", "W", "B") if name not in first)):
+        names.setdefault(_key(values[name]), name)
+    for factor in _FACTORS if first == ("C", "dim") else ():
+        for name in first:
+            names.setdefault(_key(values[name] * factor), f"{factor}*{name}")
+            if bool(np.all(values[name] % factor == 0)):
+                names.setdefault(_key(values[name] // factor), f"{name}/{factor}")
+    for factor in _HALVINGS if first != ("C", "dim") else ():
+        for name in first:
+            names.setdefault(_key(-(-values[name] // factor)), f"ceil({name}/{factor})")
+    names.setdefault(_key(values["H"] * values["W"]), "H*W")
+    names.setdefault(_key(values["C"] + values["dim"]), "C+dim")
+    return names
 
 
 def _by_number(size: NDArray[np.int64]) -> str:

@@ -29,6 +29,7 @@ Size: TypeAlias = int | NDArray[np.int64]
 """A size: one number, or an array over [batch sizes, sites] of int64 (either axis may have length 1)."""
 
 _TOKEN = re.compile(r"\s*(?:(\d+\.\d+|\d+)|([A-Za-z_]\w*)|(//|[-+*/()]))", re.ASCII)
+_POWERS = "; powers are not part of the language, write C*C"
 _NAMES = {name.lower(): name for name in VARIABLES} | {"batch": "B", "batch_size": "B"}
 
 
@@ -171,7 +172,9 @@ class _Reader:
             raise ExpressionError(
                 f"{token[:40]!r} is not a known size; use {', '.join(VARIABLES)} or a number"
             )
-        raise ExpressionError(f"{self.source!r} is not complete" if not token else f"unexpected {token!r}")
+        if not token:
+            raise ExpressionError(f"{self.source!r} is not complete")
+        raise ExpressionError(f"unexpected {token!r}{_POWERS if token == '*' else ''}")
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -180,7 +183,7 @@ def _tokens(text: str) -> Iterator[str]:
         match = _TOKEN.match(text, at)
         if match is None:
             rest = text[at:].strip()
-            why = "; powers are not part of the language, write C*C" if rest[:1] == "^" else ""
+            why = _POWERS if rest[:1] == "^" else ""
             raise ExpressionError(f"unexpected {rest[:12]!r} in {text[:60]!r}{why}")
         yield match.group(match.lastindex or 0)
         at = match.end()
@@ -197,9 +200,7 @@ def expression(text: str) -> Expression:
     reader = _Reader(text)
     result = reader.sum(0)
     if reader.at < len(reader.tokens):
-        token = reader.peek()
-        why = "; powers are not part of the language, write C*C" if token == "*" else ""
-        raise ExpressionError(f"unexpected {token!r} in {text[:60]!r}{why}")
+        raise ExpressionError(f"unexpected {reader.peek()!r} in {text[:60]!r}")
     return result
 
 

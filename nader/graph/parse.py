@@ -17,6 +17,7 @@ MAX_LINE = 2_000
 MAX_INDEX = 999_999
 MAX_NAME = 120
 MAX_PROBLEMS = 50
+MAX_BLOCKS = 16
 
 _NODE = re.compile(r"(?:[-*]\s+)?([A-Za-z0-9_.]{1,40})\s*:\s*(.*)")
 _ARROW = re.compile(r"-{1,3}>|={1,2}>|→|⟶|⇒")
@@ -132,6 +133,9 @@ def _split(lines: list[tuple[int, str, str]]) -> list[_Draft]:
             continue
         if line.startswith("#"):
             _header(drafts, number, line)
+            if len(drafts) > MAX_BLOCKS:
+                drafts[0].syntax(number, f"The text holds more than {MAX_BLOCKS} blocks.")
+                return drafts[:1]
             continue
         if not drafts:
             if not (_NODE.fullmatch(line) and line[0].isdigit()):
@@ -161,12 +165,12 @@ def _split(lines: list[tuple[int, str, str]]) -> list[_Draft]:
 
 
 def _header(drafts: list[_Draft], number: int, line: str) -> None:
-    name = line.strip("#").strip()
-    if "#" in name or (drafts and not (name and line.endswith("#"))):
-        if drafts:
-            drafts[-1].notes.append(Note(number, line[:60], "a comment (a header is ##name##)"))
-            return
-        name = name.replace("#", " ").strip()
+    """``##name##`` or near it: ``###name###``, ``## name``; a later one that is not closed is a comment."""
+    parts = [part.strip() for part in line.split("#") if part.strip()]
+    name = parts[0] if parts else ""
+    if drafts and not (name and "#" in line.lstrip("#")):
+        drafts[-1].notes.append(Note(number, line[:60], "a comment (a header is ##name##)"))
+        return
     draft = _Draft(name[:MAX_NAME].strip() or "block")
     if line != f"##{draft.name}##":
         draft.notes.append(Note(number, line[:MAX_NAME], f"##{draft.name}##"))
@@ -179,10 +183,10 @@ def _statement(draft: _Draft, number: int, line: str) -> None:
             number, f"The line is longer than {MAX_LINE} characters.", "Write one node or edge a line."
         )
         return
-    for part in line.split(";"):
-        part = part.strip()
-        if not part:
-            continue
+    parts = [part.strip() for part in line.split(";") if part.strip()]
+    if len(parts) > 1:
+        draft.notes.append(Note(number, line[:60], f"{len(parts)} lines"))
+    for part in parts:
         node = _NODE.fullmatch(part)
         if node:
             draft.nodes.append((node.group(1), number, node.group(2).strip()))
@@ -256,6 +260,10 @@ def _finish(draft: _Draft) -> Reading:
             )
             continue
         lines[index] = line
+        if len(draft.problems) >= MAX_PROBLEMS:
+            unread.add(index)
+            nodes.append(Node(index, "?"))
+            continue
         try:
             op, args, notes = read_operation(text)
         except ArgumentError as error:

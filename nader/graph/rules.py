@@ -202,11 +202,11 @@ def _aligned(
 ) -> tuple[tuple[Size, ...], Mask]:
     """The broadcast shape of several; a size fits another that is equal or where one of the two is 1."""
     result = shapes[0]
+    good: Mask = True
     for shape in shapes[1:]:
         longer, shorter = (result, shape) if len(result) >= len(shape) else (shape, result)
         lead = len(longer) - len(shorter)
         sizes = list(longer[:lead])
-        good: Mask = True
         for first, second in zip(longer[lead:], shorter, strict=True):
             if first is second or (isinstance(second, int) and second == 1):
                 sizes.append(first)
@@ -218,10 +218,8 @@ def _aligned(
             else:
                 good = good & ((first == second) | (first == 1) | (second == 1))
                 sizes.append(context.keep(np.where(first == 1, second, first)))
-        if good is not True:
-            ok = context.require(node, good, ok, ProblemCode.SHAPE, message, hint, (), inputs)
         result = tuple(sizes)
-    return result, ok
+    return result, context.require(node, good, ok, ProblemCode.SHAPE, message, hint, (), inputs)
 
 
 def _spatial_of(inputs: list[Tensor], rank: int) -> tuple[bool, ...]:
@@ -268,15 +266,14 @@ def _concat(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
     (axis,) = _axes(context, node, inputs[0], inputs)
     ok = _all_ok(inputs)
     total = inputs[0].sizes[axis]
+    good: Mask = True
     for tensor in inputs[1:]:
         total = context.keep(total + tensor.sizes[axis])
-        good: Mask = True
         for at, (first, second) in enumerate(zip(inputs[0].sizes, tensor.sizes, strict=True)):
             if at != axis and first is not second:
                 good = good & (first == second)
-        if good is not True:
-            message = f"The inputs of concat differ in a dimension other than {axis}"
-            ok = context.require(node, good, ok, ProblemCode.SHAPE, message, hint, (), inputs)
+    message = f"The inputs of concat differ in a dimension other than {axis}"
+    ok = context.require(node, good, ok, ProblemCode.SHAPE, message, hint, (), inputs)
     sizes = (*inputs[0].sizes[:axis], total, *inputs[0].sizes[axis + 1 :])
     return Tensor(sizes, _spatial_of(inputs, rank), ok)
 

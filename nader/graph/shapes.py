@@ -131,10 +131,8 @@ class Context:
     def problem(
         self, node: Node, code: ProblemCode, message: str, hint: str, shapes: Iterable[Tensor] = ()
     ) -> Problem:
-        described: tuple[str, ...] = ()
-        if len(self.problems) < MAX_PROBLEMS:
-            few = itertools.islice(shapes, MAX_SHAPES)
-            described = tuple(describe_shape(tensor.sizes, tensor.spatial, self.sites) for tensor in few)
+        few = itertools.islice(shapes, MAX_SHAPES)
+        described = tuple(describe_shape(tensor.sizes, tensor.spatial, self.sites) for tensor in few)
         line = self.block.lines.get(node.index)
         return Problem(code, message, node.index, node.operation, described, hint, line)
 
@@ -211,13 +209,16 @@ Rule = Callable[[Context, Node, list[Tensor]], Tensor]
 
 
 def infer(block: Block, order: Iterable[int], sites: Sites, blocked: Iterable[int] = ()) -> Context:
-    """Infer every tensor, in topological order; nodes in ``blocked``, and all that need them, have none."""
+    """Infer every tensor, in topological order; nodes in ``blocked``, and all that need them, have none.
+
+    Stops after MAX_PROBLEMS: nobody reads more.
+    """
     from nader.graph.rules import RULES
 
     context = Context(sites, block)
     skip = set(blocked)
     for index in order:
-        if index in skip:
+        if index in skip or len(context.problems) >= MAX_PROBLEMS:
             continue
         node = block.by_index[index]
         inputs = [context.tensors.get(source) for source in block.inputs_of(index)]

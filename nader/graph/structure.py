@@ -190,8 +190,8 @@ def _arity_hint(op: str, count: int) -> str:
 
 def _unused(block: Block) -> Iterator[Problem]:
     outputs = [node.index for node in block.nodes if node.op == "output"]
-    if not outputs:
-        return
+    if not any(block.inputs_of(index) for index in outputs):
+        return  # the missing edge into the output says it all
     used, waiting = set(outputs), list(outputs)
     while waiting:
         for source in block.inputs_of(waiting.pop()):
@@ -220,4 +220,4 @@ def _feeding(block: Block, index: int, among: Mapping[int, Node]) -> list[int]:
             if source in among and source not in found:
                 found.add(source)
                 waiting.append(source)
-    return sorted(found - {index})
+    return sorted(other for other in found - {index} if among[other].op != "input")

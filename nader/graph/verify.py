@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from nader.graph.errors import BlockError, Problem, ProblemCode, report
 from nader.graph.expression import Expression, Mask
 from nader.graph.operators import OPERATORS, Kind
 from nader.graph.parse import read
-from nader.graph.shapes import Context, Refused, at, infer
+from nader.graph.shapes import MAX_PROBLEMS, Context, Refused, at, infer
 from nader.graph.sites import BATCHES, Role, Site, Sites, probe_sites
 from nader.graph.structure import structure
 
@@ -87,7 +88,8 @@ def check(text: str, role: Role | str, sites: Sequence[Site] | None = None) -> V
         return verdict
     if reading.block.nodes:
         problems += _independent(verdict.problems, problems)
-    return Verdict(reading.block, verdict.sites, tuple(problems), np.zeros(len(verdict.sites), bool))
+    nowhere = np.zeros(len(verdict.sites), bool)
+    return Verdict(reading.block, verdict.sites, tuple(problems[:MAX_PROBLEMS]), nowhere)
 
 
 def _independent(found: Sequence[Problem], reading: Sequence[Problem]) -> list[Problem]:
@@ -109,23 +111,17 @@ def _verify(block: Block, sites: Sites) -> tuple[Verdict, Context]:
     graph = structure(block)
     context = infer(block, graph.order, sites, graph.blocked)
     problems = list(graph.problems) + context.problems
-    ok: Mask = True
+    works: Mask = False
     for node in block.nodes:
-        tensor = context.tensors.get(node.index) if node.op == "output" else None
-        if tensor is not None:
+        if node.op == "output" and node.index in context.tensors:
             before = len(context.problems)
-            try:
-                ok = _output(context, node)
-            except Refused:
-                ok = False
+            with suppress(Refused):
+                works = _output(context, node)
             problems += context.problems[before:]
-    works = (
-        ok
-        if not graph.problems and any(n.op == "output" and n.index in context.tensors for n in block.nodes)
-        else False
-    )
+    if graph.problems:
+        works = False
     mask = np.broadcast_to(np.asarray(works, bool), (len(sites),))
-    return Verdict(block, sites, tuple(problems), mask), context
+    return Verdict(block, sites, tuple(problems[:MAX_PROBLEMS]), mask), context
 
 
 def _output(context: Context, node: Node) -> Mask:
@@ -171,7 +167,7 @@ class ResolvedNode:
     ``attrs``: kernel_size, stride, dilation and output_size as (height, width); groups and out_channels as
     numbers; dim counted from 0, a tuple for mean, max and sum; permute's dims counted from 0; prob as a
     float; ``in_channels`` (Conv2d, Linear) or ``channels`` (BN, LN), the size that weights hang on. reshape's
-    shape and repeat's sizes are the numbers at batch size 2; ``expressions`` gives them for another (-1 stays).
+    shape and repeat's sizes are the numbers at batch size 2; ``expressions`` gives them for any other.
     """
 
     index: int

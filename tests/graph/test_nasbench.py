@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from functools import cache
 from itertools import combinations, product
 
 import networkx as nx
@@ -21,6 +22,12 @@ from nader.graph.nasbench import OPERATIONS, parse_nas_bench_201
 
 ALL = [f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|" for a, b, c, d, e, f in product(OPERATIONS, repeat=6)]
 RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
+
+
+@cache
+def converted():
+    """Every string's block, in the order of ALL."""
+    return [from_nas_bench_201(arch) for arch in ALL]
 
 
 def benchmark_form(arch, *, zero):
@@ -86,7 +93,7 @@ def test_the_resnet_cell_reads_as_a_residual_branch():
 
 
 def test_every_string_converts_to_a_block_that_verifies():
-    blocks = [from_nas_bench_201(arch) for arch in ALL]
+    blocks = converted()
     assert len(blocks) == 15_625
     for block in blocks[::25]:
         verdict = verify(block, Role.CELL)
@@ -96,7 +103,7 @@ def test_every_string_converts_to_a_block_that_verifies():
 
 @pytest.mark.slow
 def test_every_converted_block_verifies_and_prints_to_itself():
-    for block in map(from_nas_bench_201, ALL):
+    for block in converted():
         assert verify(block, Role.CELL).ok
         assert parse(print_block(block)) == block
 
@@ -108,8 +115,8 @@ def test_the_benchmarks_own_string_form_finds_its_published_numbers_of_cells():
 
 def test_a_converted_block_unrolls_to_the_string_it_came_from():
     disconnected = 0
-    for arch in ALL:
-        expected, found = folded_form(arch), unrolled(from_nas_bench_201(arch))
+    for arch, block in zip(ALL, converted(), strict=True):
+        expected, found = folded_form(arch), unrolled(block)
         disconnected += expected is None
         flat = None if expected is None else "+".join(sorted(_split(expected)))
         assert found == flat, arch
@@ -129,7 +136,7 @@ def _split(form):
 
 
 def test_cells_without_a_path_become_one_block_that_verifies():
-    blocks = {digest(from_nas_bench_201(arch)) for arch in ALL if folded_form(arch) is None}
+    blocks = {digest(b) for a, b in zip(ALL, converted(), strict=True) if folded_form(a) is None}
     assert len(blocks) == 1
 
 
@@ -156,17 +163,17 @@ def _agree(blocks):
 
 
 def test_digests_agree_with_networkx():
-    assert _agree([from_nas_bench_201(arch) for arch in ALL[7::78]]) > 100
+    assert _agree(converted()[7::78]) > 100
 
 
 @pytest.mark.slow
 def test_digests_agree_with_networkx_on_two_thousand_cells():
-    assert _agree([from_nas_bench_201(arch) for arch in ALL[3::8]]) > 10_000
+    assert _agree(converted()[3::8]) > 10_000
 
 
 def test_digests_give_the_number_of_isomorphism_classes():
     """6,334: sharing counts (two convolutions are not one used twice), order and names do not."""
-    assert len({digest(from_nas_bench_201(arch)) for arch in ALL}) == 6_334
+    assert len(set(map(digest, converted()))) == 6_334
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ _COMMANDS = {
     "run": _CAMPAIGNS,
     "resume": _CAMPAIGNS,
     "fork": _CAMPAIGNS,
+    "retrain": _CAMPAIGNS,
+    "reflect": _CAMPAIGNS,
+    "read": _CAMPAIGNS,
     "inbox": _CAMPAIGNS,
     "answer": _CAMPAIGNS,
     "runs": _LOOKING,
@@ -48,7 +51,7 @@ _COMMANDS = {
 """Every command and the panel of the help page it stands in, in the order of that page."""
 _EPILOG = (
     "`nader COMMAND --help` explains a command. Results go to standard output, errors and diagnostics to "
-    "standard error. Exit status: 0 done; 1 done, and the answer is no; 2 a mistake to mend; 3 a fault of nader."
+    "standard error. Exit status: 0 done; 1 done, and the answer is no; 2 a mistake; 3 a fault of nader."
 )
 
 

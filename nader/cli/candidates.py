@@ -70,6 +70,19 @@ def figures_line(candidate: Candidate, base: Candidate | None = None) -> Text:
     return line
 
 
+def short_figures(candidate: Candidate, base: Candidate | None = None) -> Text:
+    """As `figures_line`, for where there is little room."""
+    line = Text()
+    if candidate.validation is not None:
+        line.append(percent(candidate.validation), style="bold")
+        if base is not None and base.validation is not None and base.id != candidate.id:
+            line.append(" ").append_text(gain_text(candidate.validation - base.validation))
+        line.append(f"  test {percent(candidate.test)}  ")
+    if candidate.params is not None:
+        line.append(f"{count(candidate.params)} params  {count(candidate.macs)} MACs", style="dim")
+    return line
+
+
 def gain_text(points: float) -> Text:
     """A difference of accuracies, in percentage points."""
     return Text(f"({points:+.2f})", style="green" if points > 0 else "red" if points < 0 else "dim")

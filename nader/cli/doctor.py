@@ -7,8 +7,9 @@ from rich.text import Text
 
 from nader.cli.failures import INVALID
 from nader.cli.finding import Finding, Standing
-from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption
 from nader.cli.output import clean, facts, print_json, stdout
+from nader.settings import load_settings
 
 _MARKS = {
     Standing.OK: Text("✓", style="green"),
@@ -18,18 +19,32 @@ _MARKS = {
 
 
 def doctor(
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    llm: Annotated[
+        bool,
+        typer.Option(
+            "--llm", help="Ask the language model's endpoint too: one short question, at its price."
+        ),
+    ] = False,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Settings of a campaign, from a TOML file.")
+    ] = None,
+    sets: SetOption = None,
     data: Annotated[str | None, typer.Option("--data", help="Folder of data files to look in.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Check the installation: versions, device, data sets, key, disk, and what may get in the way.
 
-    Each line says what works, or what does not and what to do about it. Exit status 1 if something must be
+    Each line says what works, or what does not and what to do about it. With `--llm`: is the endpoint reachable, does
+    it have the model, how long may a prompt be, how long are its embeddings. Exit status 1 if something must be
     mended before `nader run` can work.
     """
     from nader.cli import health, machine
 
-    findings = [*health.look(workspace, data), *machine.look()]
+    chosen = load_settings(file, None, sets or [])
+    findings = [*health.look(workspace, data or chosen.training.data_dir), *machine.look()]
+    if llm:
+        findings += asyncio.run(health.endpoint(chosen))
     report(findings, as_json)
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nader import __version__
-from nader.cli.finding import Finding, note, ok, problem
+from nader.cli.finding import Finding, Standing, note, ok, problem
 from nader.cli.output import clean, size
+from nader.settings import CampaignSettings
 
 PACKAGES = ("nader", "actors", "events", "store", "prompts")
 """Our top-level import packages: four of them have names that another distribution might use too."""
@@ -159,6 +160,28 @@ def model(environment: Mapping[str, str]) -> Iterator[Finding]:
         else "the built-in rule-based designer"
     )
     yield ok("designer", f"`nader run` would use {designer}")
+
+
+async def endpoint(settings: CampaignSettings) -> list[Finding]:
+    """What the endpoint of the language model says of itself; a short question is asked."""
+    from nader.assembly import connection_of, embedder_of
+    from nader.llm import OpenAIChat, OpenAIEmbedder
+    from nader.llm.check import check_endpoint
+
+    llm = settings.llm
+    connection = connection_of(settings)
+    backend = OpenAIChat(connection, api=llm.api, structured=llm.structured)
+    embedder = embedder_of(settings)
+    try:
+        checks = await check_endpoint(
+            connection, backend, llm.model, embedder if isinstance(embedder, OpenAIEmbedder) else None
+        )
+    finally:
+        await connection.aclose()
+    standings = {True: Standing.OK, None: Standing.NOTE, False: Standing.PROBLEM}
+    return [
+        Finding(f"llm: {check.name}", standings[check.ok], check.detail, check.advice) for check in checks
+    ]
 
 
 def workspace(folder: Path) -> Iterator[Finding]:

@@ -167,7 +167,7 @@ def event_line(envelope: Envelope) -> Text:
         (f"{envelope.position:>6} ", "dim"),
         (f"{datetime.fromtimestamp(envelope.time):%H:%M:%S} ", "dim"),
         (f"{clean(envelope.actor):<10} ", ACTOR_STYLES.get(envelope.actor, "")),
-        (f"{clean(envelope.correlation or ''):<6} ", "cyan"),
+        (f"{clean(envelope.correlation or ''):<8} ", "cyan"),
         (f"{clean(envelope.type)}  ", "bold"),
         sentence(envelope),
     )

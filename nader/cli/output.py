@@ -6,12 +6,14 @@ consoles have it switched off), and no control character of it reaches a termina
 """
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import IO, Any
 
 from rich import box
@@ -47,6 +49,9 @@ def clean(text: object, *, lines: bool = False) -> str:
     return whole.replace("\t", "    ") if lines else " ".join(whole.split())
 
 
+_PIPE = 120
+
+
 class SafeConsole(Console):
     """A console that reads no markup, paints nothing by itself, and lets no control character of a text
     through."""
@@ -64,8 +69,14 @@ class SafeConsole(Console):
 
 
 def stdout() -> SafeConsole:
-    """The console of results. Made anew for each command, so that it sees the stream that is there now."""
-    return SafeConsole()
+    """The console of results: as wide as the terminal, or `_PIPE` columns where there is none.
+
+    Made anew for each command, so that it sees the stream that is there now.
+    """
+    console = SafeConsole()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPE
+    return console
 
 
 def stderr() -> SafeConsole:
@@ -106,13 +117,16 @@ def jsonable(value: Any) -> Any:
 
 
 def table(*columns: str | tuple[str, str], title: str = "") -> Table:
-    """A plain table that stays readable in a pipe; a column is its heading, or (heading, justification)."""
+    """A plain table that stays readable in a pipe; a column is its heading, or (heading, justification).
+
+    Columns justified right hold figures and are never broken over lines.
+    """
     made = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title) if title else None, title_justify="left"
     )
     for column in columns:
         heading, justify = column if isinstance(column, tuple) else (column, "left")
-        made.add_column(Text(heading), justify=justify, overflow="fold")  # type: ignore[arg-type]
+        made.add_column(Text(heading), justify=justify, overflow="fold", no_wrap=justify == "right")  # type: ignore[arg-type]
     return made
 
 
@@ -147,6 +161,13 @@ def indented(console: Console, text: Text, columns: int) -> None:
 def percent(value: float | None) -> str:
     """An accuracy in percent."""
     return "-" if value is None else f"{value:.2f} %"
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation (of the sample) of accuracies in percent."""
+    if len(values) < 2:
+        return percent(values[0] if values else None)
+    return f"{fmean(values):.2f} ± {stdev(values):.2f} %"
 
 
 def count(value: float | None) -> str:

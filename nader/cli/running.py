@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from actors.runtime import Ending
+from events import Envelope
 from nader.campaign import Campaign
-from nader.cli.candidates import candidate_json, figures_line
+from nader.cli.candidates import candidate_json, short_figures
 from nader.cli.display import Display, display_for
 from nader.cli.failures import INVALID, STOPPED
 from nader.cli.logging import beside_display
@@ -40,11 +41,12 @@ async def run_campaign(campaign: Campaign, as_json: bool) -> int:
         display.say(
             f"{campaign.branch}: designed by {campaign.views.status.designer()}, log {campaign.workspace.log}"
         )
-        campaign.observe(lambda envelope: display.event(envelope, campaign.views))
+        campaign.observe(lambda envelope: _later(display, envelope, campaign))
         stack.enter_context(_interruptible(campaign, display))
         drawing = asyncio.ensure_future(_draw(display, campaign))
         try:
             ending = await campaign.run()
+            await asyncio.sleep(0)
         finally:
             drawing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -53,6 +55,11 @@ async def run_campaign(campaign: Campaign, as_json: bool) -> int:
     if ending.kind == "paused":
         return STOPPED if ending.reason == KEYBOARD else 0
     return INVALID if ending.reason == "base-failed" else 0
+
+
+def _later(display: Display, envelope: Envelope, campaign: Campaign) -> None:
+    """Tell the display of an event once everything that takes in the same commit has done so."""
+    asyncio.get_running_loop().call_soon(display.event, envelope, campaign.views)
 
 
 async def _draw(display: Display, campaign: Campaign) -> None:
@@ -115,7 +122,13 @@ def _summarise(campaign: Campaign, ending: Ending, as_json: bool) -> None:
     print_tree(console, Run(campaign.workspace, campaign.log, info, campaign.views, campaign.history, None))
     _print_result(console, campaign, ending)
     console.print(
-        facts([("log", clean(campaign.workspace.log)), ("head", f"{head.hash} at position {head.position}")])
+        facts(
+            [
+                ("log", clean(campaign.workspace.log)),
+                ("head", head.hash),
+                ("", f"at position {head.position}; keep it: it proves later that nothing was cut off"),
+            ]
+        )
     )
     _print_next(console, campaign, ending)
 
@@ -134,9 +147,9 @@ def _print_result(console: Console, campaign: Campaign, ending: Ending) -> None:
         indented(console, Text(clean(finished.detail)), 2)
     rows: list[tuple[str, Any]] = []
     if base is not None:
-        rows.append(("base", Text.assemble((f"{base.id:<7}", "cyan"), figures_line(base))))
+        rows.append(("base", Text.assemble((f"{base.id:<7}", "cyan"), short_figures(base))))
     if best is not None and base is not None and best.id != base.id:
-        rows.append(("best", Text.assemble((f"{clean(best.id):<7}", "cyan"), figures_line(best, base))))
+        rows.append(("best", Text.assemble((f"{clean(best.id):<7}", "cyan"), short_figures(best, base))))
         rows.append(("", Text(short(best.suggestion, 160), style="dim")))
     elif best is not None:
         rows.append(("best", "none is better than the base"))

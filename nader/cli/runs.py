@@ -25,15 +25,17 @@ def runs(workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = F
         print_json({"workspace": place.path, "log": place.log, "writer": holder, "runs": rows})
         return
     console = stdout()
-    shown = table(
-        "run", "state", "designer", "data", ("trained", "right"), "best", ("events", "right"), "begun"
-    )
+    shown = table("run", "state", "data", ("trained", "right"), "best")
     for row in rows:
+        fork = f"fork of {clean(row['parent'])} at {row['fork_position']}" if row["parent"] else ""
+        best = row["best"]
         shown.add_row(
-            _name(row), row["state"], clean(row["designer"]), clean(row["dataset"]),
-            str(row["trained"] or "-"),
-            _best(row), str(row["events"]), when(row["created"])[5:16],
-        )  # fmt: skip
+            _two(Text(clean(row["name"]), style="bold"), fork),
+            _two(Text(clean(row["state"])), f"begun {when(row['created'])[:16]}"),
+            _two(Text(clean(row["dataset"] or "")), clean(row["designer"] or "")),
+            str(row["trained"]),
+            _two(_best(row), f"test {percent(best['test'])}" if best else ""),
+        )
     console.print(shown)
     if holder is not None:
         console.print(Text(f"The log is being written by {clean(holder)}.", style="yellow"))
@@ -73,11 +75,8 @@ def _row(log: Reader, info: BranchInfo) -> dict[str, Any]:
     }
 
 
-def _name(row: dict[str, Any]) -> Text:
-    name = Text(clean(row["name"]), style="bold")
-    if row["parent"] is not None:
-        name.append(f"\nfork of {clean(row['parent'])} at {row['fork_position']}", style="dim")
-    return name
+def _two(first: Text, second: str) -> Text:
+    return first.append(f"\n{second}", style="dim") if second else first
 
 
 def _best(row: dict[str, Any]) -> Text:

@@ -78,10 +78,7 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
         f"epoch {e.epoch}/{e.epochs}, loss {e.loss:.4f}, training accuracy {percent(e.accuracy)}, "
         f"{duration(e.seconds)}"
     ),
-    "TrainingCompleted": lambda e: (
-        f"{_figures(e)}, {e.epochs} epochs in {duration(e.seconds)} on {e.device}"
-        f"{f'; stopped early: {e.hopeless}' if e.hopeless else ''}"
-    ),
+    "TrainingCompleted": lambda e: f"{_figures(e)}, {e.epochs} epochs in {duration(e.seconds)} on {e.device}",
     "ResultReused": lambda e: f"{_figures(e)}, adopted from {e.source}",
     "TrainingFailed": lambda e: f"{e.kind} after {e.epochs} epochs: {e.message}",
     "TrainingCancelled": lambda e: e.reason,

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from events.training import RetrainingRecorded
 from nader.cli.candidates import candidate_json, figures_line, status_text
 from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunOption, WorkspaceOption
 from nader.cli.output import (
@@ -15,6 +16,7 @@ from nader.cli.output import (
     facts,
     heading,
     indented,
+    mean_and_spread,
     money,
     print_json,
     short,
@@ -61,8 +63,9 @@ def design_text(run: Run, candidate: Candidate) -> str | None:
 def _print(console: Console, run: Run, candidate: Candidate, spent: Totals, drafts: bool) -> None:
     base = run.views.tree.candidate("base", run.upto)
     title = Text.assemble((clean(candidate.id), "bold cyan"), "  ", status_text(candidate))
-    console.print(title.append("  ").append_text(figures_line(candidate, base)))
-    rows: list[tuple[str, Any]] = [("made from", clean(candidate.parent))] if candidate.parent else []
+    console.print(title)
+    rows: list[tuple[str, Any]] = [("figures", figures_line(candidate, base))]
+    rows += [("made from", clean(candidate.parent))] if candidate.parent else []
     rows += [("idea", clean(candidate.suggestion))] if candidate.suggestion else []
     rows += [("paper", clean(candidate.paper))] if candidate.paper else []
     rows += [("reason", clean(candidate.reason))] if candidate.reason else []
@@ -83,6 +86,7 @@ def _print(console: Console, run: Run, candidate: Candidate, spent: Totals, draf
         console.print(clean(text, lines=True).rstrip(), soft_wrap=True)
     _print_drafts(console, run, candidate, drafts)
     _print_learnt(console, run, candidate)
+    _print_retrainings(console, run, candidate)
 
 
 def _training(candidate: Candidate) -> str:
@@ -95,10 +99,13 @@ def _training(candidate: Candidate) -> str:
 
 def spent_text(spent: Totals) -> str:
     """What something cost, on one line."""
-    calls = f"{spent.chat_calls} questions, {count(spent.input_tokens)} + {count(spent.output_tokens)} tokens"
-    return (
-        f"{calls}, {money(spent.cost, spent.unknown_price_calls)}; training {duration(spent.train_seconds)}"
-    )
+    parts = [f"{spent.chat_calls} questions"]
+    if spent.input_tokens or spent.output_tokens:
+        parts.append(f"{count(spent.input_tokens)} + {count(spent.output_tokens)} tokens")
+    if spent.cost or spent.unknown_price_calls:
+        parts.append(money(spent.cost, spent.unknown_price_calls))
+    parts.append(f"training {duration(spent.train_seconds)}")
+    return ", ".join(parts)
 
 
 def _print_drafts(console: Console, run: Run, candidate: Candidate, all_of_them: bool) -> None:
@@ -131,6 +138,27 @@ def _print_learnt(console: Console, run: Run, candidate: Candidate) -> None:
         indented(console, Text(f"lesson ({lesson.gain:+.2f} points): {clean(lesson.text)}"), 2)
 
 
+def retrainings(run: Run, candidate: Candidate) -> list[RetrainingRecorded]:
+    """Final figures that were recorded for a candidate, in order."""
+    found = []
+    for envelope in run.history.events:
+        if envelope.type == RetrainingRecorded.__name__ and envelope.correlation == candidate.id:
+            event = envelope.event
+            if isinstance(event, RetrainingRecorded) and (run.upto is None or envelope.position <= run.upto):
+                found.append(event)
+    return found
+
+
+def _print_retrainings(console: Console, run: Run, candidate: Candidate) -> None:
+    found = retrainings(run, candidate)
+    if found:
+        console.print(heading("\nRetrained"))
+    for figures in found:
+        said = f"{clean(figures.dataset)}, recipe {clean(figures.recipe)}, width {figures.width}, "
+        said += f"seeds {', '.join(map(str, figures.seeds))}: test {mean_and_spread(figures.test)}"
+        indented(console, Text(said), 2)
+
+
 def _as_json(run: Run, candidate: Candidate, spent: Totals) -> dict[str, Any]:
     best = run.views.tree.best(run.upto)
     return {
@@ -150,5 +178,6 @@ def _as_json(run: Run, candidate: Candidate, spent: Totals) -> dict[str, Any]:
             for row in run.views.knowledge.lessons(run.upto)
             if row.candidate == candidate.id
         ],
+        "retrainings": retrainings(run, candidate),
         "spent": spent,
     }

@@ -104,12 +104,12 @@ def _working(
         if last is not None:
             outcome = "accepted" if last.problems is None else f"rejected ({', '.join(last.codes[:2])})"
             detail = f"{last.role}, draft {len(drafts)} {outcome}"
-    elif training is not None and training.slot is not None:
+    elif training is not None:
         said = progress.get(training.job)
-        fraction = said.fraction if said else 0.0
+        if said is not None or training.slot is not None:
+            stage, fraction = Stage.TRAINING.value, said.fraction if said is not None else 0.0
+            detail = said.stage if said is not None and not said.fraction else ""
         if training.epoch is not None and training.epochs:
-            fraction = max(fraction, training.epoch / training.epochs)
+            fraction = max(fraction or 0.0, training.epoch / training.epochs)
             detail = f"epoch {training.epoch}/{training.epochs}, loss {training.loss:.3f}"
-        elif said is not None:
-            detail = said.stage
     return Working(candidate.id, candidate.parent or "", stage, detail, fraction)

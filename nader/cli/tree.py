@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from nader.cli.candidates import candidate_json, figures_line, status_text
+from nader.cli.candidates import candidate_json, short_figures, status_text
 from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunArgument, WorkspaceOption
-from nader.cli.output import clean, count, percent, print_json, short, size, stdout, table
+from nader.cli.output import clean, count, percent, print_json, stdout, table
 from nader.cli.reading import Run, open_run
 from store.projections.objective import parse_objective
 from store.projections.tree import Candidate, Stage
 
+_GUIDE, _LABEL = 4, 62
+"""Columns that a level of the tree is moved in by, and that a label wants."""
 _BETTER_IF_LESS = ("params", "macs", "latency_ms", "peak_memory")
 
 
@@ -86,37 +89,48 @@ def print_tree(console: Console, run: Run) -> None:
     if base is None:
         console.print("It has no candidate yet.")
         return
+    console.print(_drawn(console, candidates, base, best))
+    made = [candidate for candidate in candidates if candidate.parent is not None]
+    numbers = [(stage, sum(candidate.stage is stage for candidate in made)) for stage in Stage]
+    parts = [f"{number} {stage.value}" for stage, number in numbers if number]
+    console.print(
+        Text(f"{len(made)} candidates: {', '.join(parts)}" if made else "no candidates yet", style="dim")
+    )
+
+
+def _drawn(
+    console: Console, candidates: Sequence[Candidate], base: Candidate, best: Candidate | None
+) -> RenderableType:
+    """The tree with branches, or as a list with parents where it is too deep for the terminal."""
     nodes = {base.id: Tree(_label(base, base, best), guide_style="dim")}
-    for candidate in candidates[1:]:
-        above = nodes.get(candidate.parent or "")
-        if above is not None:
-            nodes[candidate.id] = above.add(_label(candidate, base, best))
-    console.print(nodes[base.id])
-    console.print(_counts(candidates))
+    depths = {base.id: 0}
+    for candidate in candidates:
+        if candidate.parent in nodes:
+            nodes[candidate.id] = nodes[candidate.parent].add(_label(candidate, base, best))
+            depths[candidate.id] = depths[candidate.parent] + 1
+    if _GUIDE * max(depths.values()) + _LABEL <= console.width:
+        return nodes[base.id]
+    rows = Table.grid(padding=(0, 2))
+    for candidate in candidates:
+        rows.add_row(
+            Text(f"from {clean(candidate.parent)}" if candidate.parent else ""), _label(candidate, base, best)
+        )
+    return rows
 
 
 def _label(candidate: Candidate, base: Candidate, best: Candidate | None) -> Text:
     chosen = best is not None and candidate.id == best.id
-    label = Text.assemble(
-        (clean(candidate.id), "bold cyan"), ("  ★ best" if chosen else "", "bold yellow"), "  "
+    label = Text(no_wrap=True, overflow="ellipsis")
+    label.append(clean(candidate.id), style="bold cyan").append(
+        " ★ best  " if chosen else "  ", style="bold yellow"
     )
     if candidate.stage is not Stage.TRAINED:
         label.append_text(status_text(candidate)).append("  ")
     if candidate.stage is not Stage.DUPLICATE:
-        label.append_text(figures_line(candidate, base))
+        label.append_text(short_figures(candidate, base))
     if candidate.suggestion:
-        label.append(f"\n{short(candidate.suggestion, 100)}", style="dim")
+        label.append(f"\n{clean(candidate.suggestion)}", style="dim")
     return label
-
-
-def _counts(candidates: Sequence[Candidate]) -> Text:
-    made = [candidate for candidate in candidates if candidate.parent is not None]
-    numbers = [(stage, sum(candidate.stage is stage for candidate in made)) for stage in Stage]
-    parts = [f"{number} {stage.value}" for stage, number in numbers if number]
-    return Text(
-        f"{len(made)} candidates: {', '.join(parts)}" if made else "No candidate besides the base yet.",
-        style="dim",
-    )
 
 
 def _print_list(console: Console, run: Run, objective: str) -> None:
@@ -125,24 +139,20 @@ def _print_list(console: Console, run: Run, objective: str) -> None:
     ordered = sorted(trained, key=lambda c: (-run.views.tree.score(c, objective), c.params or 0, c.place))
     front = {candidate.id for candidate in pareto_front(trained)}
     shown = table(
-        "candidate", ("objective", "right"), ("validation", "right"), ("test", "right"), ("params", "right"),
-        ("MACs", "right"), ("latency", "right"), ("memory", "right"),
+        "candidate", ("score", "right"), ("validation", "right"), ("test", "right"), ("params", "right"),
+        ("MACs", "right"), ("ms", "right"), ("MB", "right"),
     )  # fmt: skip
     for candidate in ordered:
         score = run.views.tree.score(candidate, objective)
-        latency = "-" if candidate.latency_ms is None else f"{candidate.latency_ms:.2f} ms"
+        latency = "-" if candidate.latency_ms is None else f"{candidate.latency_ms:.2f}"
         name = Text.assemble((clean(candidate.id), "cyan"), (" ◆" if candidate.id in front else "", "yellow"))
         shown.add_row(
             name, f"{score:.3f}" if math.isfinite(score) else "-", percent(candidate.validation),
             percent(candidate.test), count(candidate.params), count(candidate.macs), latency,
-            size(candidate.peak_memory),
+            "-" if candidate.peak_memory is None else f"{candidate.peak_memory / 1e6:.0f}",
         )  # fmt: skip
     console.print(shown)
-    console.print(
-        Text(
-            "◆ no other is at least as good in validation, parameters, MACs, latency and memory", style="dim"
-        )
-    )
+    console.print(Text("◆ no other is at least as good in all of these, and better in one", style="dim"))
 
 
 @dataclass(frozen=True)

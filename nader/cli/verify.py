@@ -57,7 +57,7 @@ def _print(console: Console, report: VerifyReport, head: str | None, cut: bool, 
         rows.append(("", Text(clean(chain.detail), style="red")))
     if chain.ok:
         rows.append(("decisions", _decisions(report)))
-    rows.append(("head", f"{chain.head.hash} at position {chain.head.position}"))
+    rows += [("head", chain.head.hash), ("", f"at position {chain.head.position}")]
     if cut:
         rows.append(
             (

@@ -1,0 +1,133 @@
+"""`nader read`: papers become a library of inspirations that many campaigns share."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from events import Envelope
+from nader.cli.log import event_line
+from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption
+from nader.cli.output import clean, count, facts, money, print_json, stderr, stdout
+from nader.library import Plan, ReadingReport
+from nader.library import plan as make_plan
+from nader.library import read as read_source
+from nader.literature.sources import FORMS
+from nader.settings import load_settings
+from nader.workspace import LIBRARY, Workspace
+
+_WATCHED = frozenset(
+    {"PaperFinished", "PaperTextFailed", "InspirationRecorded", "ChatFailed", "HandlerFailed"}
+)
+
+
+def read(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help=f"{FORMS}, or a JSON list of inspirations.")
+    ],
+    library: Annotated[
+        str, typer.Option("--library", "-l", help="Library to read into; it is made or gone on with.")
+    ] = "papers",
+    maximum: Annotated[
+        int, typer.Option("--max", min=1, help="Papers to take from the source at most.")
+    ] = 50,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show how much there is, and about what it would cost.")
+    ] = False,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--everything", help="Of a list of inspirations, enter also those that do not speak of blocks."
+        ),
+    ] = False,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Settings (model, limits, budget) from a TOML file.")
+    ] = None,
+    sets: SetOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Read papers, or import a list, into a library of inspirations with the paper, section and page of each.
+
+    Abstracts are judged, PDFs are read to their method section, ideas are extracted, near-duplicates
+    merged. Stop it at any time: the same command goes on, and no paper is read twice. A campaign uses it
+    with `nader run --set 'search.library=["papers"]'`. The text of a paper is only ever quoted to a model;
+    nothing in it is obeyed.
+    """
+    settings, place = load_settings(file, None, sets or []), Workspace.at(workspace)
+    planned = make_plan(place, source, library, settings, maximum)
+    if not as_json:
+        _print_plan(stdout(), planned)
+    if dry_run:
+        if as_json:
+            print_json({"plan": planned, "report": None})
+        return
+    watch = _watcher(stderr())
+    report = asyncio.run(
+        read_source(place, source, library, settings, maximum, filtered=not everything, watch=watch)
+    )
+    if as_json:
+        print_json({"plan": planned, "report": report})
+    else:
+        _print_report(stdout(), report)
+
+
+def _watcher(console: Console) -> Callable[[Envelope], None]:
+    """Prints what a reading brings, as it comes; an import brings thousands at once and is not told one by
+    one."""
+
+    def watch(envelope: Envelope) -> None:
+        if envelope.type in _WATCHED and envelope.actor != "operator":
+            console.print(event_line(envelope), soft_wrap=not console.is_terminal)
+
+    return watch
+
+
+def _print_plan(console: Console, plan: Plan) -> None:
+    if plan.inspirations:
+        console.print(Text(f"{clean(plan.source)}: {plan.inspirations} entries, imported without a model"))
+        return
+    cost = "price not known" if plan.money is None else money(plan.money)
+    new = plan.papers - plan.known
+    console.print(
+        facts(
+            [
+                ("source", clean(plan.source)),
+                ("papers", f"{plan.papers}, of which {plan.known} are read already"),
+                (
+                    "at most",
+                    f"{plan.calls} questions, {count(plan.tokens)} tokens, {cost}"
+                    if new
+                    else "nothing to do",
+                ),
+            ]
+        )
+    )
+
+
+def _print_report(console: Console, report: ReadingReport) -> None:
+    failed = ", ".join(f"{number} {kind}" for kind, number in sorted(report.failed.items()))
+    rows = [
+        ("library", clean(report.library)),
+        ("inspirations", f"{report.entered} entered, {report.merged} merged into ones that say the same"),
+    ]
+    if report.papers:
+        rows.append(
+            (
+                "papers",
+                f"{report.papers}, {report.relevant} relevant{f'; no text: {failed}' if failed else ''}",
+            )
+        )
+    if report.irrelevant:
+        rows.append(
+            ("left out", f"{report.irrelevant} that do not speak of blocks; --everything enters them")
+        )
+    rows.append(("ended", f"{report.ending.kind}: {clean(report.ending.reason)}"))
+    rows.append(("stands at", f"position {report.position} of {clean(LIBRARY + report.library)}"))
+    console.print(facts(rows))
+    use = f"""nader run --set 'search.library=["{clean(report.library)}"]'"""
+    console.print(Text(f"use it: {use}", style="dim"), soft_wrap=True)

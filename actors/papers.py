@@ -21,6 +21,8 @@ from nader.literature import Fetcher, PaperRecord, TextFailure, method_section, 
 
 SECTION_TOKENS = 6000
 """Longest method section that is shown to a model."""
+ABSTRACT_CHARACTERS = 1500
+"""So much of the text stands in for an abstract that a source does not give."""
 MOST_INSPIRATIONS = 5
 """Inspirations asked for from one paper."""
 
@@ -38,21 +40,24 @@ class PaperReader(Agent):
         """
         settings = settings_at(ctx)
         abstract = ctx.text(found.abstract)
+        text, section, page = abstract, "abstract", None
         try:
+            if found.has_text and not abstract:
+                terminal = (await ctx.ask(PaperTextRequested(paper=found.paper), name="text")).event
+                if not isinstance(terminal, PaperTextRead):
+                    return await self._extracted(ctx, found, (), _kind(terminal))
+                text, section, page = ctx.text(terminal.text), terminal.section, terminal.first_page
+                abstract = text[:ABSTRACT_CHARACTERS]
             variables = {"title": found.title, "abstract": abstract}
             relevance = await ask_model(ctx, settings, "judge_relevance", variables, name="relevance")
             judged = PaperJudged(paper=found.paper, relevant=relevance.relevant, reason=relevance.reason)
             await ctx.emit(judged)
             if not relevance.relevant:
                 return await self._extracted(ctx, found, (), "not relevant")
-            text, section, page = abstract, "abstract", None
-            if found.has_text:
+            if found.has_text and section == "abstract":
                 terminal = (await ctx.ask(PaperTextRequested(paper=found.paper), name="text")).event
                 if isinstance(terminal, PaperTextRead):
                     text, section, page = ctx.text(terminal.text), terminal.section, terminal.first_page
-                elif not abstract:
-                    assert isinstance(terminal, PaperTextFailed)
-                    return await self._extracted(ctx, found, (), terminal.kind)
             asked = {"title": found.title, "section": text, "maximum": MOST_INSPIRATIONS}
             answer = await ask_model(ctx, settings, "extract_inspirations", asked, name="inspirations")
         except NoAnswer as failure:
@@ -107,10 +112,14 @@ class PaperTexts(Effector):
             last_page=section.last_page,
             pages=text.total_pages,
             text=ctx.put(section.text),
-            note=" ".join(note for note in (text.note, section.note) if note),
+            note=section.note,
         )
 
     def failure(self, request: Event, error: str) -> Event:
         """A text that the program itself failed to read."""
         assert isinstance(request, PaperTextRequested)
         return PaperTextFailed(paper=request.paper, kind="internal", message=error)
+
+
+def _kind(terminal: Event) -> str:
+    return terminal.kind if isinstance(terminal, PaperTextFailed) else "cancelled"

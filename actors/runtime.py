@@ -120,14 +120,15 @@ class Runtime:
                 for mailbox in self._mailboxes:
                     group.create_task(mailbox.run())
                 group.create_task(self._watch())
-        except* (Diverged, StoreError, RuntimeFault) as problems:
-            raise _first(problems) from None
-        finally:
-            unsubscribe()
-        if self._stop is not None:
+            if self._stop is None:
+                return Ending("finished", self._over() or "")
             await self.append([external(CampaignPaused(reason=self._stop.reason))], {}, ())
             return Ending("paused", self._stop.reason)
-        return Ending("finished", self._over() or "")
+        except* (Diverged, StoreError, RuntimeFault) as problems:
+            error = _first(problems)
+        finally:
+            unsubscribe()
+        raise error from None
 
     def pause(self, reason: str, *, finish: Sequence[str] = ()) -> None:
         """Take no more work; wait for the running requests of the effectors named, cancel the rest, and

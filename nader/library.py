@@ -38,6 +38,8 @@ from nader.settings import CampaignSettings
 from nader.workspace import LIBRARY, Workspace, fold
 from store import Log, sha256_hex
 
+PAPERS = "papers"
+"""Folder of a workspace where fetched papers are kept."""
 ANSWER_TOKENS = 400
 """What an answer of the Reader's takes, roughly: for the estimate before a reading."""
 
@@ -84,7 +86,7 @@ class ReadingReport:
 def plan(workspace: Workspace, spec: str, name: str, settings: CampaignSettings, maximum: int) -> Plan:
     """What reading a source would do; nothing is recorded. Raises `ReadingError`."""
     try:
-        source = parse_source(spec)
+        source = parse_source(spec, cache=workspace.path / PAPERS)
         if isinstance(source, InspirationFile):
             return Plan(str(source), 0, 0, 0, 0, 0.0, len(load_inspirations(source.path)))
         records = list(source.papers(maximum))
@@ -124,7 +126,7 @@ async def read(
     settings = resolve_backend(settings)
     workspace.create()
     try:
-        source = parse_source(spec)
+        source = parse_source(spec, cache=workspace.path / PAPERS)
         imported = isinstance(source, InspirationFile)
         records = (
             []
@@ -186,7 +188,7 @@ async def _read_papers(
     views, history = fold(log, branch)
     gateway, embedding = gateway_of(settings, workspace, views)
     fetcher = Endpoints.from_environment().fetcher()
-    texts = PaperTexts(fetcher, workspace.path / "papers")
+    texts = PaperTexts(fetcher, workspace.path / PAPERS)
 
     def over() -> str | None:
         return "read" if len(views.knowledge.finished_papers()) >= len(views.knowledge.papers()) else None

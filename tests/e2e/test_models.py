@@ -1,0 +1,214 @@
+"""Campaigns through the real `openai` client, against a scripted server on loopback that fails in every known way."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors.network import check
+from nader.graph import Role
+from nader.llm import HashedNgrams
+from nader.network import get_skeleton
+from nader.workspace import Workspace
+from tests.conftest import shared_data
+from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign
+from tests.e2e.simulation import SimulatedBackend
+from tests.servers.openai_server import serve
+from tests.servers.scenario import Fault, FaultKind, Scenario
+
+SCENARIOS = Path(__file__).parent.parent / "servers" / "scenarios"
+KEY = "sk-a-secret-that-must-not-be-written"
+
+
+def settings(server, *more):
+    return (
+        "search.candidates=5", "search.width=3", "synchronous=NORMAL", "llm.backend=openai", "llm.model=scripted",
+        f"llm.base_url={server.url}", "llm.backoff_s=0.01", *more,
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def test_the_log_shows_prompts_answers_model_tokens_and_latency(tmp_path):
+    with serve(Scenario(key=KEY, delay_s=0.01)) as server:
+        run_campaign(
+            tmp_path,
+            settings(
+                server, "llm.embedder=openai", "llm.embedding_model=scripted", "llm.embedding_dimension=64"
+            ),
+        )
+        stats = server.stats()
+    check_log(tmp_path)
+    views, _ = folded(tmp_path)
+    assert views.status.designer() == "scripted"
+    log = events(tmp_path)
+    asked = [e for e in log if e.type == "ChatRequested"]
+    answered = {e.causation: e.event for e in log if e.type == "ChatCompleted"}
+    assert len(asked) == len(answered) == stats["chat"]
+    with Workspace(tmp_path).reader() as reader:
+        for request in asked:
+            answer = answered[request.position]
+            texts = [reader.blob(m.digest).decode() for m in request.event.messages]
+            assert any(f"Task: {request.event.prompt}" in text for text in texts)
+            assert reader.blob(answer.answer).decode()
+            assert (answer.model, answer.backend) == ("scripted", "openai")
+            assert answer.input_tokens > 100 and answer.output_tokens > 0 and answer.latency > 0
+    total = views.ledger.totals()
+    assert total.input_tokens + total.output_tokens == (
+        stats["prompt_tokens"] + stats["completion_tokens"] + stats["embedding_tokens"]
+    )
+    assert total.unknown_price_calls > 0, "the price of `scripted` is not known, and the ledger says so"
+
+
+def test_a_campaign_of_twenty_ends_through_every_fault_and_the_ledger_equals_the_servers_count(tmp_path):
+    scenario = Scenario.load(SCENARIOS / "every-fault.json")
+    with serve(scenario) as server:
+        ending = run_campaign(
+            tmp_path,
+            settings(
+                server, "search.candidates=20", "search.width=5", "llm.deadline_s=1.5", "llm.concurrency=4"
+            ),
+        )
+        stats = server.stats()
+    assert ending.reason == "completed"
+    check_log(tmp_path)
+    views, _ = folded(tmp_path)
+    assert len([c for c in views.tree.candidates() if c.trained and c.original is None and c.round]) == 20
+    met = {kind for kind in stats["faults"]}
+    scripted = {f.kind.value for f in scenario.faults if f.endpoint == "chat" and f.kind != FaultKind.LENGTH}
+    assert scripted - met <= {"refusal", "length", "wrong-form"}, (
+        "drawn by the prompt's digest; the numbered ones all befell"
+    )
+    total = views.ledger.totals()
+    assert total.input_tokens == stats["prompt_tokens"]
+    assert total.output_tokens == stats["completion_tokens"]
+    attempts = {e.event.error for e in events(tmp_path) if e.type == "ChatAttempted"}
+    assert {"rate-limited", "server-error", "connection", "malformed-answer", "timeout"} <= attempts
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault(kind=FaultKind.NO_MODEL, every=1), "no-such-model"),
+        (Fault(kind=FaultKind.UNAUTHORISED, every=1), "authentication"),
+        (Fault(kind=FaultKind.REFUSAL, every=1), "refusal"),
+        (Fault(kind=FaultKind.LENGTH, every=1), "cut-off"),
+    ],
+)
+def test_a_server_that_never_answers_usefully_ends_the_campaign_in_order_with_the_reason(
+    tmp_path, fault, kind
+):
+    with serve(Scenario(faults=(fault,))) as server:
+        ending = run_campaign(tmp_path, settings(server, "llm.retries=1"))
+    assert ending.kind == "finished" and ending.reason == "exhausted"
+    check_log(tmp_path)
+    failures = {e.event.kind for e in events(tmp_path) if e.type == "ChatFailed"}
+    assert failures == {kind}
+    views, _ = folded(tmp_path)
+    abandoned = [c for c in views.tree.candidates() if c.round]
+    assert abandoned and all(kind in c.reason for c in abandoned)
+
+
+def test_the_key_is_nowhere_in_the_log(tmp_path):
+    faults = (Fault(kind=FaultKind.UNAUTHORISED, at=(2, 5)),)
+    with serve(Scenario(key=KEY, faults=faults)) as server:
+        run_campaign(tmp_path, settings(server))
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            assert KEY.encode() not in file.read_bytes(), file
+    with Workspace(tmp_path).reader() as reader:
+        for envelope in reader.read("run-1"):
+            assert KEY not in envelope.payload
+
+
+def real_repairs():
+    """Cells that a real model wrote wrongly, each with the one it wrote after being told."""
+    skeleton = get_skeleton("digits")
+    drafts = json.loads(shared_data("data/nader-official/llm_drafts.json").read_text())
+    pairs = [
+        (d["blocks"]["base_block"], d["repaired_blocks"]["base_block"])
+        for d in drafts
+        if d["kind"] == "repaired"
+    ]
+    return [
+        (wrong, right)
+        for wrong, right in pairs
+        if check(wrong, Role.CELL, skeleton).block is None
+        and check(right, Role.CELL, skeleton).block is not None
+    ]
+
+
+def test_a_repaired_draft_of_a_real_model_becomes_experience_and_is_found_again(tmp_path):
+    pairs = real_repairs()
+    assert len(pairs) >= 2
+    wrong, right = pairs[0]
+    answers = {"modify_cell": (f"<block>\n{wrong}\n</block>",), "repair": (f"<block>\n{right}\n</block>",)}
+    with serve(Scenario(task_answers=answers)) as server:
+        run_campaign(tmp_path, settings(server, "llm.concurrency=1"))
+    check_log(tmp_path)
+    log = events(tmp_path)
+    rejected = [e for e in log if e.type == "DraftRejected"]
+    assert len(rejected) == 1 and rejected[0].event.codes
+    repaired = [e.event for e in log if e.type == "ExperienceRecorded" and e.event.kind == "repair"]
+    assert len(repaired) == 1 and repaired[0].category == rejected[0].event.codes[0]
+    views, _ = folded(tmp_path)
+    similar = HashedNgrams(repaired[0].dimension).vectors([f"Please: {repaired[0].suggestion.lower()}"])[0]
+    nearest = views.experience.nearest(similar, 5, visible=10**6, kind="repair")
+    assert nearest[0].id == repaired[0].experience, "it is found again by a similar suggestion"
+
+
+def test_the_money_cap_holds_with_sixteen_calls_in_flight_and_resume_with_more_goes_on(tmp_path):
+    money = (
+        "llm.model=gpt-4o", "llm.max_tokens=800", "llm.concurrency=16", "search.width=16", "search.candidates=16",
+        "modifier.concurrency=16",
+    )  # fmt: skip
+    with serve(Scenario(models=("gpt-4o",), delay_s=0.05)) as server:
+        ending = run_campaign(tmp_path, settings(server, *money, "budget.money=0.25"))
+        assert ending.kind == "paused" and ending.reason.startswith("budget:")
+        views, _ = folded(tmp_path)
+        assert 0 < views.ledger.totals().cost <= 0.25
+        spent = server.stats()
+        assert spent["max_in_flight"] > 4
+        ending = resume_campaign(tmp_path, sets=("budget.money=50",))
+    assert ending.reason == "completed"
+    check_log(tmp_path)
+    views, _ = folded(tmp_path)
+    assert len([c for c in views.tree.candidates() if c.trained and c.original is None and c.round]) == 16
+
+
+def test_a_cap_of_one_agent_holds_for_that_agent(tmp_path):
+    with serve(Scenario()) as server:
+        ending = run_campaign(
+            tmp_path, settings(server, "budget.tokens_per_agent={modifier = 12000}", "llm.max_tokens=500")
+        )
+    assert ending.kind == "paused" and "modifier" in ending.reason
+    views, _ = folded(tmp_path)
+    row = views.ledger.by_agent()["modifier"]
+    assert row.input_tokens + row.output_tokens <= 12000
+
+
+def test_other_models_for_single_agents(tmp_path):
+    with serve(Scenario(models=("large", "small"))) as server:
+        run_campaign(tmp_path, settings(server, "llm.model=large", "llm.models={reflector = 'small'}"))
+    used = {(e.event.agent, e.event.model) for e in events(tmp_path) if e.type == "ChatRequested"}
+    assert used == {("proposer", "large"), ("modifier", "large"), ("reflector", "small")}
+    views, _ = folded(tmp_path)
+    assert views.status.designer() == "large, small"
+
+
+def test_hostile_answers_stay_text(tmp_path):
+    hostile = (
+        "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script> $(rm -rf ~) __import__('os').system('id')",
+        '{"type": "CampaignFinished", "payload": {"reason": "completed"}}',
+        "<block>##x##\n0:input\n1:output\n2:__import__('os').system('touch owned')\n0->2\n2->1</block>",
+    )
+    with serve(Scenario(task_answers={"modify_cell": hostile, "reflect_loss": hostile})) as server:
+        ending = run_campaign(tmp_path, settings(server), SimulatedBackend())
+    assert ending.reason == "completed"
+    check_log(tmp_path)
+    finished = [e for e in events(tmp_path) if e.type == "CampaignFinished"]
+    assert [e.actor for e in finished] == ["director"]
+    assert not (Path.cwd() / "owned").exists()

@@ -46,9 +46,9 @@ def resume_campaign(
 
 
 def folded(folder: Path, run: str | None = None) -> tuple[Views, History]:
-    """State and history of a run."""
-    with Workspace(folder).reader() as reader:
-        return fold(reader, find_run(reader, run).name)
+    """State and history of a run; the reader stays open, because vectors are read when they are asked for."""
+    reader = Workspace(folder).reader()
+    return fold(reader, find_run(reader, run).name)
 
 
 def events(folder: Path, run: str | None = None) -> list[Envelope]:

@@ -1,7 +1,8 @@
-"""Runs a campaign in a process of its own, so that a test can kill it: `python -m tests.e2e.driver start|resume FOLDER …`.
+"""Runs a campaign in a process of its own, so that a test can kill it: `python -m tests.e2e.driver
+start|resume FOLDER …`.
 
-`--kill TYPE:N` kills the process at the N-th commit of an event of that type; $NADER_FAULT kills at a fault point. Each committed event is
-told on stdout as `position hash`, after its commit: what was acknowledged.
+`--kill TYPE:N` kills the process at the N-th commit of an event of that type; $NADER_FAULT kills at a fault
+point. Each committed event is told on stdout as `position hash`, after its commit: what was acknowledged.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""A training back end that only pretends: figures drawn from the design's digest, after a pause. For tests and benchmarks.
+"""A training back end that only pretends: figures drawn from the design's digest, after a pause. For tests
+and benchmarks.
 
 It stands at the far edge, where a GPU would be; everything before it is the real thing.
 """

@@ -89,7 +89,7 @@ def test_a_fork_of_a_fork_inside_an_open_request(workspace):
 
 
 def test_a_fork_goes_its_own_way_with_other_settings(workspace):
-    opened = [e for e in events(workspace) if e.type == "RoundClosed"][0]
+    opened = next(e for e in events(workspace) if e.type == "RoundClosed")
     name = forked(workspace, opened.position, sets=("seed=99", "search.candidates=7"), name="other-seed")
     resume_campaign(workspace, name)
     check_log(workspace, name)
@@ -162,7 +162,8 @@ def test_a_fork_that_cannot_be_made_is_one_sentence_and_leaves_nothing(workspace
 def test_a_fork_killed_while_it_is_made_is_made_again(workspace, fault):
     before = rows(workspace)
     code = (
-        "import asyncio, sys; from pathlib import Path; from nader.forks import fork; from nader.workspace import Workspace; "
+        "import asyncio, sys; from pathlib import Path; from nader.forks import fork; "
+        "from nader.workspace import Workspace; "
         "asyncio.run(fork(Workspace(Path(sys.argv[1])), 'run-1', 40, name='mine', sets=('seed=5',)))"
     )
     environment = {**os.environ, "NADER_FAULT": fault, "PYTHONPATH": str(REPOSITORY)}

@@ -1,4 +1,6 @@
-"""`kill -9` of a real campaign in every phase: after `resume` nothing acknowledged is lost and nothing finished is done again."""
+"""`kill -9` of a real campaign in every phase: after `resume` nothing acknowledged is lost and nothing
+finished is done again.
+"""
 
 import os
 import signal
@@ -112,7 +114,7 @@ REAL = (
 
 @pytest.mark.parametrize("kill", ["EpochFinished:2", "TrainingCompleted:1"])
 def test_real_trainings_survive_a_kill_of_the_campaign(tmp_path, kill):
-    status, acknowledged = drive("start", tmp_path, "--kill", kill, sets=REAL, real=True)
+    status, _acknowledged = drive("start", tmp_path, "--kill", kill, sets=REAL, real=True)
     assert status == -signal.SIGKILL
     status, _ = drive("resume", tmp_path, real=True)
     assert status == 0
@@ -124,7 +126,8 @@ def test_real_trainings_survive_a_kill_of_the_campaign(tmp_path, kill):
 
 
 def test_a_training_finished_but_not_recorded_is_adopted_not_repeated(tmp_path):
-    # The first effect of the campaign is the embedding of its knowledge; the training of the base comes after answers.
+    # The first effect of the campaign is the embedding of its knowledge; the training of the base comes
+    # after answers.
     status, _ = drive("start", tmp_path, "--kill", "TrainingStarted:1", sets=REAL, real=True)
     assert status == -signal.SIGKILL
     number = len([e for e in events(tmp_path) if e.type in ("ChatRequested", "EmbeddingRequested")])

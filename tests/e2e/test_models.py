@@ -1,4 +1,6 @@
-"""Campaigns through the real `openai` client, against a scripted server on loopback that fails in every known way."""
+"""Campaigns through the real `openai` client, against a scripted server on loopback that fails in every
+known way.
+"""
 
 import json
 from pathlib import Path
@@ -22,8 +24,8 @@ KEY = "sk-a-secret-that-must-not-be-written"
 
 def settings(server, *more):
     return (
-        "search.candidates=5", "search.width=3", "synchronous=NORMAL", "llm.backend=openai", "llm.model=scripted",
-        f"llm.base_url={server.url}", "llm.backoff_s=0.01", *more,
+        "search.candidates=5", "search.width=3", "synchronous=NORMAL", "llm.backend=openai",
+        "llm.model=scripted", f"llm.base_url={server.url}", "llm.backoff_s=0.01", *more,
     )  # fmt: skip
 
 
@@ -77,7 +79,7 @@ def test_a_campaign_of_twenty_ends_through_every_fault_and_the_ledger_equals_the
     check_log(tmp_path)
     views, _ = folded(tmp_path)
     assert len([c for c in views.tree.candidates() if c.trained and c.original is None and c.round]) == 20
-    met = {kind for kind in stats["faults"]}
+    met = set(stats["faults"])
     scripted = {f.kind.value for f in scenario.faults if f.endpoint == "chat" and f.kind != FaultKind.LENGTH}
     assert scripted - met <= {"refusal", "length", "wrong-form"}, (
         "drawn by the prompt's digest; the numbered ones all befell"
@@ -162,8 +164,8 @@ def test_a_repaired_draft_of_a_real_model_becomes_experience_and_is_found_again(
 
 def test_the_money_cap_holds_with_sixteen_calls_in_flight_and_resume_with_more_goes_on(tmp_path):
     money = (
-        "llm.model=gpt-4o", "llm.max_tokens=800", "llm.concurrency=16", "search.width=16", "search.candidates=16",
-        "modifier.concurrency=16",
+        "llm.model=gpt-4o", "llm.max_tokens=800", "llm.concurrency=16", "search.width=16",
+        "search.candidates=16", "modifier.concurrency=16",
     )  # fmt: skip
     with serve(Scenario(models=("gpt-4o",), delay_s=0.05)) as server:
         ending = run_campaign(tmp_path, settings(server, *money, "budget.money=0.25"))

@@ -43,8 +43,8 @@ def rehash(connection):
     for number, row in enumerate(rows, 1):
         r = dict(zip(names, row, strict=True))
         hash = chain_hash(
-            previous, number, r["id"], "run-1", r["time"], r["actor"], r["type"], r["version"], r["causation"],
-            r["correlation"], r["effect_key"], r["input_digest"], r["payload"],
+            previous, number, r["id"], "run-1", r["time"], r["actor"], r["type"], r["version"],
+            r["causation"], r["correlation"], r["effect_key"], r["input_digest"], r["payload"],
         )  # fmt: skip
         connection.execute(
             "UPDATE events SET prev_hash = ?, hash = ? WHERE place = ?", (previous, hash, r["place"])
@@ -100,7 +100,7 @@ def test_a_removed_event_is_found_by_the_chain(log):
 
 def test_an_event_removed_without_a_gap_is_found_by_the_replay(log):
     last = max(e.position for e in events(log))
-    cause = [e for e in events(log) if e.position == last][0].causation
+    cause = next(e for e in events(log) if e.position == last).causation
     with sqlite3.connect(log / "nader.db") as connection:
         connection.execute("DELETE FROM events WHERE (place & 1099511627775) = ?", (last,))
     report = verified(log)

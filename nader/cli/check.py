@@ -1,7 +1,8 @@
 """`nader check`: is this block valid, what is wrong with it, and what does a network of it cost at each
 width?"""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from nader.cli.blockfiles import Piece, read_pieces
 from nader.cli.failures import INVALID
 from nader.cli.options import JsonOption
 from nader.cli.output import clean, count, indented, print_json, stdout, table
-from nader.graph import Design, Problem, Role, Verdict, base_design, digest
+from nader.graph import Design, Problem, ProblemCode, Role, Verdict, base_design, digest
 from nader.graph import check as check_text
 from nader.network import (
     Limits,
@@ -36,13 +37,21 @@ class CheckedBlock:
 
     piece: Piece
     verdict: Verdict
+    widths: tuple[int, ...] | None = None
+    """In a skeleton: the widths at which it works wherever it stands; None without a skeleton."""
+    other_scale: bool = False
+    """A stem whose scale is not the skeleton's, beside one whose scale is."""
 
     @property
     def valid(self) -> bool:
-        """Whether it works at every place it was tried at or, in a skeleton, at some width."""
-        return bool(self.verdict.ok_sites.any()) and not any(
-            p.code == "syntax" for p in self.verdict.problems
-        )
+        """Whether it works at some width of the skeleton or, without one, at every place it was tried at."""
+        return bool(self.widths) if self.widths is not None else self.verdict.ok
+
+    @property
+    def only_scale(self) -> bool:
+        """Whether it is a stem with nothing wrong but its scale."""
+        scale = all(problem.code is ProblemCode.SCALE for problem in self.verdict.problems)
+        return self.piece.role is Role.STEM and not self.valid and scale
 
 
 @dataclass(frozen=True)
@@ -100,14 +109,11 @@ def check(
     results = []
     for file in files:
         pieces = read_pieces(file, role)
-        blocks = [
-            CheckedBlock(piece, check_text(piece.text, piece.role, _sites(frame, piece.role)))
-            for piece in pieces
-        ]
+        blocks = _several_stems([_checked(piece, frame) for piece in pieces])
         limits = _limits(frame, max_params, max_macs)
         network = _network(blocks, frame, classes, limits) if frame and limits else None
         results.append((file, blocks, network))
-    valid = all(block.valid for _, blocks, _ in results for block in blocks)
+    valid = all(_all_valid(blocks) for _, blocks, _ in results)
     if as_json:
         print_json({"valid": valid, "files": [_as_json(*result) for result in results]})
     else:
@@ -121,10 +127,25 @@ def check(
         raise typer.Exit(INVALID)
 
 
-def _sites(skeleton: Skeleton | None, role: Role) -> Any:
+def _checked(piece: Piece, skeleton: Skeleton | None) -> CheckedBlock:
     if skeleton is None:
-        return None
-    return [site for width in skeleton.widths.all() for site in sites_of(skeleton, role, width)]
+        return CheckedBlock(piece, check_text(piece.text, piece.role))
+    widths = skeleton.widths.all()
+    sites = [site for width in widths for site in sites_of(skeleton, piece.role, width)]
+    verdict = check_text(piece.text, piece.role, sites)
+    works: list[bool] = verdict.ok_sites.reshape(len(widths), -1).all(axis=1).tolist()
+    return CheckedBlock(piece, verdict, tuple(width for width, ok in zip(widths, works, strict=True) if ok))
+
+
+def _several_stems(blocks: list[CheckedBlock]) -> list[CheckedBlock]:
+    """A file may hold stems of both scales: one that fits is enough."""
+    if not any(block.piece.role is Role.STEM and block.valid for block in blocks):
+        return blocks
+    return [replace(block, other_scale=True) if block.only_scale else block for block in blocks]
+
+
+def _all_valid(blocks: list[CheckedBlock]) -> bool:
+    return all(block.valid or block.other_scale for block in blocks)
 
 
 def _limits(skeleton: Skeleton | None, params: int | None, macs: int | None) -> Limits | None:
@@ -137,9 +158,9 @@ def _network(
     blocks: list[CheckedBlock], skeleton: Skeleton, classes: int, limits: Limits
 ) -> NetworkCost | None:
     """The cost of the network that the file's blocks make; None if one of them does not work."""
-    if not all(block.valid for block in blocks):
+    if not _all_valid(blocks):
         return None
-    by_role = {block.piece.role: block.verdict.block for block in reversed(blocks)}
+    by_role = {block.piece.role: block.verdict.block for block in reversed(blocks) if block.valid}
     lacking = [role for role in Role if role not in by_role]
     base = base_design("resnet-basic", stride=skeleton.stem_stride)
     design = Design(
@@ -165,16 +186,15 @@ def _print_block(console: Console, file: Path, block: CheckedBlock) -> None:
     )
     if not verdict.problems:
         line.append("is valid", style="green").append(f"  {digest(verdict.block)[:12]}", style="dim")
+    elif block.other_scale:
+        line.append("is a stem of another scale, not checked further", style="dim")
     elif block.valid:
-        line.append(
-            f"is valid at some widths only ({int(verdict.ok_sites.sum())} of {len(verdict.ok_sites)} places)",
-            style="yellow",
-        )
+        line.append(f"is valid at widths {ranges(block.widths or ())} only", style="yellow")
     else:
         number = len(verdict.problems)
         line.append(f"is not valid: {number} problem{'s' if number > 1 else ''}", style="bold red")
     console.print(line, soft_wrap=True)
-    for problem in verdict.problems:
+    for problem in () if block.other_scale else verdict.problems:
         _print_problem(console, file, problem)
     for written in verdict.block.notes:
         indented(console, Text(f"note: {clean(written)}", style="dim"), 2)
@@ -213,6 +233,22 @@ def _print_network(console: Console, network: NetworkCost) -> None:
         console.print(Text(clean(network.refusal, lines=True), style="red"))
 
 
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers as text, runs of equal steps drawn together: `8 to 64 by 8, 100`."""
+    parts, at = [], 0
+    while at < len(numbers):
+        end = at + 1
+        while end + 1 < len(numbers) and numbers[end + 1] - numbers[end] == numbers[at + 1] - numbers[at]:
+            end += 1
+        if end >= len(numbers) or end == at + 1:
+            parts.append(str(numbers[at]))
+            at += 1
+            continue
+        parts.append(f"{numbers[at]} to {numbers[end]} by {numbers[at + 1] - numbers[at]}")
+        at = end + 1
+    return ", ".join(parts if len(parts) <= 8 else [*parts[:7], "…", parts[-1]])
+
+
 def _spread(rows: tuple[tuple[int, int, int], ...], chosen: int | None) -> list[tuple[int, int, int]]:
     """A dozen rows from the smallest width to the largest, the chosen one among them."""
     step = max(1, len(rows) // _SHOWN_WIDTHS)
@@ -222,12 +258,14 @@ def _spread(rows: tuple[tuple[int, int, int], ...], chosen: int | None) -> list[
 def _as_json(file: Path, blocks: list[CheckedBlock], network: NetworkCost | None) -> dict[str, Any]:
     return {
         "file": file,
-        "valid": all(block.valid for block in blocks),
+        "valid": _all_valid(blocks),
         "blocks": [
             {
                 "name": block.verdict.block.name,
                 "role": block.piece.role,
                 "valid": block.valid,
+                "other_scale": block.other_scale,
+                "widths": block.widths,
                 "digest": digest(block.verdict.block) if not block.verdict.problems else None,
                 "problems": block.verdict.problems,
                 "notes": block.verdict.block.notes,

@@ -1,5 +1,7 @@
 """`nader doctor`: what works on this machine, and what to do about the rest."""
 
+import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,9 +37,9 @@ def doctor(
 ) -> None:
     """Check the installation: versions, device, data sets, key, disk, and what may get in the way.
 
-    Each line says what works, or what does not and what to do about it. With `--llm`: is the endpoint reachable, does
-    it have the model, how long may a prompt be, how long are its embeddings. Exit status 1 if something must be
-    mended before `nader run` can work.
+    Each line says what works, or what does not and what to do about it. With `--llm`: is the endpoint
+    reachable, does it have the model, how long may a prompt be, how long are its embeddings. Exit status 1
+    if something must be mended before `nader run` can work.
     """
     from nader.cli import health, machine
 

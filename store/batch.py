@@ -40,7 +40,7 @@ class Batch:
     def stage(
         self, branch: str | None, pendings: Sequence[Pending], acks: Sequence[Ack], blobs: Mapping[str, bytes]
     ) -> list[Envelope]:
-        """Give one append its positions and hashes. What raises here has staged nothing."""
+        """Give one append its positions and hashes. A StoreError raised here has staged nothing."""
         number = self._branches.id(branch) if branch is not None else 0
         for pending in pendings:
             if pending.effect_key is not None:
@@ -50,16 +50,40 @@ class Batch:
             self._stage_blobs(blobs)
         if branch is None:
             return []
-        head = self.heads.get(number) or self._durable[number]
-        run = self._branches.infos[number].run
+        position, previous = self.heads.get(number) or self._durable[number]
+        run, base, seq, rows = self._branches.infos[number].run, number << SHIFT, self.seq, self._rows
+        new, put = object.__new__, object.__setattr__
         staged: list[Envelope] = []
-        for pending in pendings:
-            envelope = self._envelope(pending, number, branch, run, head)
+        for p in pendings:
+            position += 1
+            seq += 1
+            id, time, actor, type_, version = p.id, p.time, p.actor, p.type, p.version
+            cause, about, key, digest = p.causation, p.correlation, p.effect_key, p.input_digest
+            payload = p.payload
+            hash = chain_hash(
+                previous, position, id, run, time, actor, type_, version, cause, about, key, digest, payload
+            )
+            row = (
+                base + position, seq, id, time, actor, type_, version, cause, about, key, digest, previous,
+                hash, payload,
+            )  # fmt: skip
+            rows.append(row)
+            if key is not None:
+                self.keys[number, key] = position
+            envelope = new(Envelope)  # its own __init__ would take as long as SQLite takes for the row
+            fields = {
+                "position": position, "seq": seq, "id": id, "run": run, "branch": branch, "time": time,
+                "actor": actor, "type": type_, "version": version, "causation": cause, "correlation": about,
+                "effect_key": key, "input_digest": digest, "prev_hash": previous, "hash": hash,
+                "payload": payload,
+            }  # fmt: skip
+            put(envelope, "__dict__", fields)
             staged.append(envelope)
-            head = Head(envelope.position, envelope.hash)
-        self.heads[number] = head
+            previous = hash
+        self.seq = seq
+        self.heads[number] = Head(position, previous)
         if acks:
-            self._acks.extend((number, ack.actor, ack.cause, head.position) for ack in acks)
+            self._acks.extend((number, ack.actor, ack.cause, position) for ack in acks)
         return staged
 
     def flush(self, connection: sqlite3.Connection, epoch: int) -> bool:
@@ -87,59 +111,6 @@ class Batch:
         """Forget what was staged since the mark; its rows, if flushed, are the caller's to roll back."""
         self.seq, self.heads, self.keys = mark
         self._rows, self._blobs, self._acks = [], [], []
-
-    def _envelope(self, pending: Pending, number: int, branch: str, run: str, head: Head) -> Envelope:
-        """Stage one event. The dataclass's own `__init__` would take as long as SQLite takes for the row."""
-        previous = head.hash
-        position = head.position + 1
-        self.seq += 1
-        id, time, actor, type_, version = (
-            pending.id,
-            pending.time,
-            pending.actor,
-            pending.type,
-            pending.version,
-        )
-        cause, about, key, digest = (
-            pending.causation,
-            pending.correlation,
-            pending.effect_key,
-            pending.input_digest,
-        )
-        payload = pending.payload
-        hash = chain_hash(
-            previous, position, id, run, time, actor, type_, version, cause, about, key, digest, payload
-        )
-        place = number << SHIFT | position
-        self._rows.append(
-            (
-                place,
-                self.seq,
-                id,
-                time,
-                actor,
-                type_,
-                version,
-                cause,
-                about,
-                key,
-                digest,
-                previous,
-                hash,
-                payload,
-            )
-        )
-        if key is not None:
-            self.keys[number, key] = position
-        envelope = object.__new__(Envelope)
-        fields = {
-            "position": position, "seq": self.seq, "id": id, "run": run, "branch": branch, "time": time,
-            "actor": actor, "type": type_, "version": version, "causation": cause, "correlation": about,
-            "effect_key": key, "input_digest": digest, "prev_hash": previous, "hash": hash,
-            "payload": payload,
-        }  # fmt: skip
-        object.__setattr__(envelope, "__dict__", fields)
-        return envelope
 
     def _check_effects(self, number: int, pendings: Sequence[Pending]) -> None:
         fresh: set[str] = set()

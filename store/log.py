@@ -30,6 +30,7 @@ from store.writer import Append, Outcome, Writer
 Subscriber = Callable[[list[Envelope]], None]
 Queued = tuple[Append, "asyncio.Future[list[Envelope]]"]
 T = TypeVar("T")
+_NO_BLOBS: Mapping[str, bytes] = {}
 
 _QUICK = 0.001
 """Seconds of a commit below which two thread switches cost more than they save the event loop."""
@@ -130,7 +131,7 @@ class Log(Reader):
             IntegrityError: an effect key that the branch's history already holds; a blob under a wrong name.
             NoSuchBranchError, OperationalError, LockedError, CorruptedError: see `store.errors`.
         """
-        return await self._submit(Append(branch, pendings, acks, blobs or {}))
+        return await self._submit(Append(branch, pendings, acks, blobs or _NO_BLOBS))
 
     async def put_blob(self, data: bytes) -> str:
         """Keep bytes and give back their SHA-256. One that no event names is dropped by the next vacuum."""
@@ -222,13 +223,14 @@ class Log(Reader):
             raise OperationalError(f"the log {self.path} {state}; nothing can be appended")
         return self._writer
 
-    async def _submit(self, append: Append) -> list[Envelope]:
-        self._require_writer()
+    def _submit(self, append: Append) -> "asyncio.Future[list[Envelope]]":
+        if self._writer is None or self._closing:
+            self._require_writer()
         future: asyncio.Future[list[Envelope]] = self._loop.create_future()
         self._queue.append((append, future))
         if not self._scheduled:
             self._schedule()
-        return await future
+        return future
 
     def _schedule(self) -> None:
         """Flush after all that is ready to run has run: whatever it appends shares the commit."""
@@ -257,22 +259,23 @@ class Log(Reader):
     def _settle(self, group: Sequence[Queued], outcomes: Sequence[Outcome]) -> None:
         """Tell the subscribers, then the callers: both only of what is durable."""
         fault(FaultPoint.BETWEEN_COMMIT_AND_PUBLISH)
-        published: list[Envelope] = []
-        for outcome in outcomes:
-            if not isinstance(outcome, StoreError):
-                published += outcome
         try:
-            if published:
-                for subscriber in tuple(self._subscribers):
-                    subscriber(published)
+            if self._subscribers:
+                self._publish([e for made in outcomes if type(made) is list for e in made])
         finally:  # an append is durable whatever a subscriber makes of it
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 if future.cancelled():
                     continue
-                if isinstance(outcome, StoreError):
-                    future.set_exception(outcome)
-                else:
+                if type(outcome) is list:
                     future.set_result(outcome)
+                else:
+                    assert isinstance(outcome, StoreError)
+                    future.set_exception(outcome)
+
+    def _publish(self, events: list[Envelope]) -> None:
+        if events:
+            for subscriber in tuple(self._subscribers):
+                subscriber(events)
 
     def _on_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> "asyncio.Future[T]":
         """Run `work` on the writer's thread, alone; appends queue meanwhile."""

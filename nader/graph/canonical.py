@@ -25,7 +25,8 @@ from nader.graph.operators import OPERATORS, Kind
 from nader.graph.polynomials import normal_form
 from nader.graph.sites import Role
 
-MAX_WORK = 1_000_000
+MAX_WORK = 100_000
+_PLACE = [b"%d:" % place for place in range(1_026)]
 
 Colour: TypeAlias = bytes
 _Edges: TypeAlias = list[list[tuple[int, int]]]  # vertex → [(other vertex, position of the input or 0)]
@@ -162,21 +163,22 @@ class _Search:
 
     def __init__(self, graph: _Graph) -> None:
         self.graph = graph
+        self.near = [[u for u, _ in (*graph.into[v], *graph.out[v])] for v in range(len(graph.labels))]
         self.work = 0
 
     def order(self) -> list[int]:
         vertices = list(range(len(self.graph.labels)))
-        return self._settle(vertices, dict(enumerate(self.graph.colours())), exact=True)[1]
+        return self._settle(vertices, dict(enumerate(self.graph.colours())), vertices, exact=True)[1]
 
     def _settle(
-        self, vertices: list[int], colours: dict[int, Colour], exact: bool
+        self, vertices: list[int], colours: dict[int, Colour], changed: list[int], exact: bool
     ) -> tuple[bytes, list[int]]:
         """Certificate and order of a set of vertices, independent of the rest given their colours.
 
-        ``exact``: of all orders the colours leave open, the one of least certificate; else any one of them.
+        ``changed``: where the colours changed since they were last refined. ``exact``: of all orders the
+        colours leave open, the one of least certificate; else any one of them.
         """
-        self._refine(vertices, colours)
-        cells = _cells(vertices, colours)
+        cells = self._refine(vertices, colours, changed)
         single = sorted((colour, cell[0]) for colour, cell in cells.items() if len(cell) == 1)
         order = [vertex for _, vertex in single]
         certificate = [colour for colour, _ in single]
@@ -188,28 +190,38 @@ class _Search:
                 order += part_order
         return _hash(b"\0".join(certificate)), order
 
-    def _refine(self, vertices: list[int], colours: dict[int, Colour]) -> None:
-        """Refine the colours among the vertices until equal colours see equal neighbours."""
-        count = len({colours[vertex] for vertex in vertices})
-        if count == len(vertices):
-            return
+    def _refine(
+        self, vertices: list[int], colours: dict[int, Colour], changed: list[int]
+    ) -> dict[Colour, list[int]]:
+        """Split the cells of the vertices until equal colours see equal neighbours; returns the cells."""
         inside = set(vertices)
-        into = {v: [(u, b"%d:" % p) for u, p in self.graph.into[v] if u in inside] for v in vertices}
-        out = {v: [(u, b"%d:" % p) for u, p in self.graph.out[v] if u in inside] for v in vertices}
-        while count < len(vertices):
-            self.work += len(vertices)
+        cells = _cells(vertices, colours)
+        stale = {other for vertex in changed for other in self.near[vertex]} & inside
+        while stale:
+            touched = {colours[vertex] for vertex in stale if len(cells[colours[vertex]]) > 1}
+            seen = [
+                (colour, {vertex: self._seen(vertex, colours) for vertex in cells[colour]})
+                for colour in touched
+            ]
+            self.work += sum(len(views) for _, views in seen)
             if self.work > MAX_WORK:
                 raise SymmetryError("the block is too symmetric to be compared with others")
-            fresh = {}
-            for vertex in vertices:
-                before = sorted([p + colours[u] for u, p in into[vertex]])
-                after = sorted([p + colours[u] for u, p in out[vertex]])
-                fresh[vertex] = _hash(b"".join((colours[vertex], b"<", *before, b">", *after)))
-            now = len(set(fresh.values()))
-            colours.update(fresh)
-            if now == count:
-                return
-            count = now
+            stale = set()
+            for colour, views in seen:
+                if len(set(views.values())) > 1:
+                    del cells[colour]
+                    for vertex, view in views.items():
+                        colours[vertex] = _hash(colour + view)
+                        cells.setdefault(colours[vertex], []).append(vertex)
+                        stale.update(self.near[vertex])
+            stale &= inside
+        return cells
+
+    def _seen(self, vertex: int, colours: Mapping[int, Colour]) -> bytes:
+        """The colours of the neighbours of a vertex, with the place of each edge that has one."""
+        before = sorted([_PLACE[place] + colours[other] for other, place in self.graph.into[vertex]])
+        after = sorted([_PLACE[place] + colours[other] for other, place in self.graph.out[vertex]])
+        return b"".join((b"<", *before, b">", *after))
 
     def _parts(
         self, tied: list[int], colours: dict[int, Colour], cells: Mapping[Colour, list[int]]
@@ -230,40 +242,54 @@ class _Search:
         """Certificate and order of one connected part, found by setting one of its equal vertices apart.
 
         Every vertex of the smallest cell is tried, but for those that an automorphism maps to one already
-        tried. Two orders with one certificate are such an automorphism; one order each, found without trying
-        alternatives, usually shows it.
+        tried. Two orders with one certificate are such an automorphism; one order for each vertex, found
+        without trying alternatives further down, usually shows it.
         """
         cells = _cells(part, colours)
-        if len(cells) == len(part):
-            return self._settle(part, {vertex: colours[vertex] for vertex in part}, exact)
-        colour, cell = min(
-            (item for item in cells.items() if len(item[1]) > 1), key=lambda i: (len(i[1]), i[0])
-        )
+        tied = [(len(cell), colour) for colour, cell in cells.items() if len(cell) > 1]
+        if not tied:
+            order = sorted(part, key=colours.__getitem__)
+            return _hash(b"\0".join(colours[vertex] for vertex in order)), order
+        colour = min(tied)[1]
+        first, *others = cells[colour]
+        best = self._apart(part, colours, first, exact)
+        if not exact:
+            return _hash(best[0]), best[1]
         orbit = {vertex: vertex for vertex in part}
-        seen: dict[bytes, list[int]] = {}
-        best: tuple[bytes, list[int]] | None = None
-        tried: list[int] = []
-        for vertex in cell:
+        seen = {best[0]: best[1]}
+        tried = [first]
+        for vertex in others:
             if any(_root(orbit, vertex) == _root(orbit, other) for other in tried):
                 continue
-            apart = {v: colours[v] for v in part} | {vertex: _hash(b"apart" + colour)}
-            some = self._named(part, dict(apart), exact=False)
-            if not exact:
-                return _hash(some[0]), some[1]
-            if self._merge(orbit, seen, some):
+            if self._merge(orbit, seen, self._apart(part, colours, vertex, exact=False)):
                 continue
+            if len(tried) == 1:
+                self._merge(orbit, seen, self._apart(part, colours, first, exact=False))
+                if _root(orbit, vertex) == _root(orbit, first):
+                    continue
             tried.append(vertex)
-            least = self._named(part, apart, exact=True)
+            least = self._apart(part, colours, vertex, exact=True)
             self._merge(orbit, seen, least)
-            if best is None or least[0] < best[0]:
-                best = least
-        assert best is not None
+            best = min(best, least)
         return _hash(best[0]), best[1]
 
-    def _named(self, part: list[int], colours: dict[int, Colour], exact: bool) -> tuple[bytes, list[int]]:
-        """As `_settle`, the certificate holding the edges within the part too."""
-        certificate, order = self._settle(part, colours, exact)
+    def _apart(
+        self, part: list[int], colours: dict[int, Colour], vertex: int, exact: bool
+    ) -> tuple[bytes, list[int]]:
+        """Certificate (edges within the part included) and order of a part once a vertex is set apart."""
+        marked = dict(colours)
+        marked[vertex] = _hash(b"apart" + colours[vertex])
+        certificate, order = self._settle(part, marked, [vertex], exact)
         return certificate + self._edges(order), order
+
+    def _edges(self, order: list[int]) -> bytes:
+        """The edges among ordered vertices, as text that depends on the order only."""
+        rank = {vertex: position for position, vertex in enumerate(order)}
+        lines = []
+        for vertex in order:
+            inputs = sorted((place, rank[u]) for u, place in self.graph.into[vertex] if u in rank)
+            lines.append(",".join(f"{place}:{position}" for place, position in inputs))
+        return ";".join(lines).encode()
 
     @staticmethod
     def _merge(orbit: dict[int, int], seen: dict[bytes, list[int]], found: tuple[bytes, list[int]]) -> bool:
@@ -275,15 +301,6 @@ class _Search:
         for one, two in zip(seen[certificate], order, strict=True):
             orbit[_root(orbit, one)] = _root(orbit, two)
         return True
-
-    def _edges(self, order: list[int]) -> bytes:
-        """The edges among ordered vertices, as text that depends on the order only."""
-        rank = {vertex: position for position, vertex in enumerate(order)}
-        lines = []
-        for vertex in order:
-            inputs = sorted((p, rank[u]) for u, p in self.graph.into[vertex] if u in rank)
-            lines.append(repr(inputs))
-        return ";".join(lines).encode()
 
 
 def _cells(vertices: list[int], colours: Mapping[int, Colour]) -> dict[Colour, list[int]]:

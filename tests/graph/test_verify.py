@@ -209,8 +209,8 @@ def test_a_report_is_a_numbered_list_for_a_model():
     report = check(chain("LN"), Role.CELL).report()
     assert report == (
         "The block has 1 problem:\n1. [channels-last] node 2:LN, line 4: LN works on the last dimension, "
-        "which must be the channels, not a side of the map. Input shapes: (B, C, H, W). Fix: Put permute(0,2,3,1) "
-        "before it and permute(0,3,1,2) after it, or use BN or a 1x1 Conv2d instead."
+        "which must be the channels, not a side of the map. Input shapes: (B, C, H, W). Fix: Put "
+        "permute(0,2,3,1) before it and permute(0,3,1,2) after it, or use BN or a 1x1 Conv2d instead."
     )
 
 

@@ -6,6 +6,7 @@ epoch inside the log, and the former one finds, inside its next transaction, tha
 (`store.writer`).
 """
 
+import errno
 import json
 import os
 import shlex
@@ -21,6 +22,10 @@ try:
     import fcntl
 except ImportError:  # Windows: the epoch alone keeps two writers apart
     fcntl = None  # type: ignore[assignment]
+
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What a file system says that keeps no locks; there the name in the file has to do."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +55,45 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         self.log = path
         self.path = path.with_name(path.name + ".lock")
+        self._file = -1
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
-        except OSError as error:
-            raise translate(error, path) from error
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not self._take():
+                os.close(self._file)
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, json.dumps(asdict(this_process())).encode(), 0)
-        except BlockingIOError as error:
-            os.close(self._file)
-            raise self._locked() from error
+        except BaseException as error:
+            if self._file >= 0:
+                os.close(self._file)
+            if isinstance(error, BlockingIOError):
+                raise self._locked() from error
+            if isinstance(error, OSError):
+                raise translate(error, path) from error
+            raise
+
+    def _take(self) -> bool:
+        """Lock the file; False if it was removed under our hands, so that others would not see the lock."""
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        try:
+            if fcntl is None:
+                raise OSError(errno.ENOTSUP, "no locks on this system")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            os.close(self._file)
-            raise translate(error, path) from error
+            if error.errno not in _NO_LOCKS:
+                raise
+            holder = lock_holder(self.log)
+            if holder is not None and _may_live(holder):
+                raise self._locked() from error
+        try:
+            return os.path.samestat(os.fstat(self._file), self.path.stat())
+        except FileNotFoundError:
+            return False
 
     def _locked(self) -> LockedError:
         holder = lock_holder(self.log)
         return LockedError(
             f"the log {self.log} is being written by {holder or 'another process'}; "
-            "wait for it or stop it: one log has one writer"
+            f"wait for it or stop it: one log has one writer (if it is gone for good, remove "
+            f"{self.path.name})"
         )
 
     def release(self) -> None:
@@ -81,6 +104,21 @@ class WriterLock:
             os.ftruncate(self._file, 0)
             os.close(self._file)
             self._file = -1
+
+
+def _may_live(holder: Holder) -> bool:
+    """Whether a holder, where the system keeps no locks, may still be there; one elsewhere always may."""
+    if holder.host != socket.gethostname():
+        return True
+    if holder.pid == os.getpid():
+        return True
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def lock_holder(log: Path) -> Holder | None:

@@ -171,9 +171,10 @@ class Log(Reader):
 
     def head(self, branch: str) -> Head:
         """Position and hash of the last durable event of the branch's history."""
-        if self._writer is not None:
-            return self._writer.heads[self._writer.branches.id(branch)]
-        return super().head(branch)
+        if self._writer is None:
+            return super().head(branch)
+        head = self._writer.heads.get(self._writer.branches.id(branch))
+        return head if head is not None else super().head(branch)  # a fork being made this moment
 
     async def aread(
         self, branch: str, after: int = 0, upto: int | None = None, types: Iterable[str] | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store.blobs import read_blob
+from store.errors import translate
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PAGE = 2000
@@ -26,8 +27,15 @@ def vacuum(connection: sqlite3.Connection, path: Path) -> VacuumReport:
     """Drop every blob whose digest stands in no event, nor in a blob that one names.
 
     The digest counts wherever it stands: 64 hexadecimal digits in a payload name a blob, whatever the field
-    is called.
+    is called. Raises OperationalError where there is no room for the copy that giving room back needs.
     """
+    try:
+        return _vacuum(connection)
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+
+
+def _vacuum(connection: sqlite3.Connection) -> VacuumReport:
     held = {row[0] for row in connection.execute("SELECT sha256 FROM blobs").fetchall()}
     wanted = _named_by_events(connection) & held
     frontier = set(wanted)
@@ -50,6 +58,7 @@ def vacuum(connection: sqlite3.Connection, path: Path) -> VacuumReport:
         raise
     if dropped:
         connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return VacuumReport(len(dropped), size, len(wanted))
 
 

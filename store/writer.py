@@ -99,8 +99,8 @@ class Writer:
                 raise
         except (sqlite3.Error, StoreError) as error:
             raise self._failure(error) from error
-        self.branches.add(number, info)
         self.heads[number] = head
+        self.branches.add(number, info)
         return info
 
     @property

@@ -146,6 +146,8 @@ class _Round:
     designed: RoundDesigned | None = None
     designed_at: int = 0
     closed_at: int | None = None
+    final: RoundState | None = None
+    """What it is once closed, kept because it is asked for at every event."""
 
 
 _FIGURES = [
@@ -277,9 +279,14 @@ class Tree(Projection):
         row = self._rounds.get(round)
         if row is None or (upto is not None and row.opened > upto):
             return None
-        designed = row.designed if upto is None or row.designed_at <= upto else None
         closed = row.closed_at is not None and (upto is None or row.closed_at <= upto)
-        return RoundState(round, row.visible, designed, closed, row.opened)
+        if closed and row.final is not None:
+            return row.final
+        designed = row.designed if upto is None or row.designed_at <= upto else None
+        state = RoundState(round, row.visible, designed, closed, row.opened)
+        if closed:
+            row.final = state
+        return state
 
     def parents_chosen(self, upto: int | None = None) -> list[tuple[int, str]]:
         """(round, parent) of every choice made by then, in order of rounds."""

@@ -2,6 +2,7 @@
 more.
 """
 
+import errno
 import json
 import os
 import signal
@@ -145,6 +146,29 @@ def test_the_lock_file_names_its_holder(tmp_path: Path) -> None:
     run(check())
     (tmp_path / "a.db.lock").write_text("not json")
     assert lock_holder(path) is None
+    run(open_and_append(path))
+
+
+def test_where_the_file_system_keeps_no_locks_the_name_in_the_file_has_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(file: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("store.lock.fcntl.flock", no_locks)
+    path = make_log(tmp_path / "a.db", 0)
+    gone = start(["-c", ""])
+    gone.communicate(timeout=PATIENCE)
+    here = socket.gethostname()
+    for holder, free in (((gone.pid, here), True), ((os.getppid(), here), False), ((1, "elsewhere"), False)):
+        named = {"pid": holder[0], "host": holder[1], "since": 1.0, "command": "x"}
+        (tmp_path / "a.db.lock").write_text(json.dumps(named))
+        if free:
+            run(open_and_append(path))
+        else:
+            with pytest.raises(LockedError, match=f"process {holder[0]} on .*remove a.db.lock"):
+                run(open_and_append(path))
+    (tmp_path / "a.db.lock").unlink()
     run(open_and_append(path))
 
 

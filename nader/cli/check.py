@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -133,7 +134,7 @@ def _checked(piece: Piece, skeleton: Skeleton | None) -> CheckedBlock:
     widths = skeleton.widths.all()
     sites = [site for width in widths for site in sites_of(skeleton, piece.role, width)]
     verdict = check_text(piece.text, piece.role, sites)
-    works: list[bool] = verdict.ok_sites.reshape(len(widths), -1).all(axis=1).tolist()
+    works = np.atleast_1d(verdict.ok_sites.reshape(len(widths), -1).all(axis=1))
     return CheckedBlock(piece, verdict, tuple(width for width, ok in zip(widths, works, strict=True) if ok))
 
 

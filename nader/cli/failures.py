@@ -18,9 +18,9 @@ _OURS = {"nader", "actors", "events", "store", "prompts"}
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """The sentence to print for an error, and the exit status."""
-    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
-        return "stopped", STOPPED
+    """The sentence to print for an error (none for Ctrl-C), and the exit status."""
+    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError) or type(error).__name__ == "Abort":
+        return "", STOPPED
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         return explain(error.exceptions[0])
     if hasattr(error, "format_message"):

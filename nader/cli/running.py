@@ -23,6 +23,7 @@ from nader.cli.reading import Run
 from nader.cli.show import spent_text
 from nader.cli.snapshot import Snapshot, snapshot
 from nader.cli.tree import print_tree
+from nader.training import Backend
 from nader.workspace import find_run
 
 _REFRESH = 0.25
@@ -30,8 +31,11 @@ _REFRESH = 0.25
 KEYBOARD = "stopped from the keyboard"
 
 
-async def run_campaign(campaign: Campaign, as_json: bool) -> int:
-    """Run until it is finished or paused, print the summary, and return the exit status."""
+async def run_campaign(campaign: Campaign, as_json: bool, backend: Backend | None = None) -> int:
+    """Run until it is finished or paused, print the summary, and return the exit status.
+
+    `backend` stands in for the trainings that the settings name.
+    """
     console = stderr() if as_json else stdout()
     with contextlib.ExitStack() as stack:
         display = display_for(console)
@@ -45,7 +49,7 @@ async def run_campaign(campaign: Campaign, as_json: bool) -> int:
         stack.enter_context(_interruptible(campaign, display))
         drawing = asyncio.ensure_future(_draw(display, campaign))
         try:
-            ending = await campaign.run()
+            ending = await campaign.run(backend)
             await asyncio.sleep(0)
         finally:
             drawing.cancel()

@@ -1,0 +1,72 @@
+"""A small finished campaign to look at, and the command line to look with."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nader.cli import main
+from tests.e2e.campaigns import SMALL, resume_campaign, run_campaign
+from tests.e2e.simulation import SimulatedBackend
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and how it left."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as one JSON document."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        """Standard output as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Nader = Callable[..., Said]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a finished run, some of whose trainings failed, and a finished fork of it."""
+    import asyncio
+
+    from nader.forks import fork
+    from nader.workspace import Workspace
+
+    folder = tmp_path_factory.mktemp("finished") / "workspace"
+    run_campaign(folder, [*SMALL, "search.candidates=6"], SimulatedBackend(failing=0.25))
+    asyncio.run(fork(Workspace(folder), "run-1", 150, name="other", sets=["seed=5", "search.strategy=greedy"]))
+    resume_campaign(folder, "other", SimulatedBackend(failing=0.25))
+    return folder
+
+
+@pytest.fixture
+def workspace(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that workspace, to write into."""
+    return Path(shutil.copytree(finished, tmp_path / "workspace"))
+
+
+@pytest.fixture
+def nader(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Nader:
+    """Runs a command line in this process."""
+    for name in ("NADER_WORKSPACE", "OPENAI_API_KEY", "OPENAI_BASE_URL", "COLUMNS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*words: object) -> Said:
+        capsys.readouterr()
+        status = main([str(word) for word in words])
+        told = capsys.readouterr()
+        return Said(status, told.out, told.err)
+
+    return call

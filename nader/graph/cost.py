@@ -1,6 +1,7 @@
 """Parameters and multiply-accumulates of a block in closed form, at many sites at once.
 
-Parameters: Conv2d and Linear have weights and a bias, BN and LN a scale and a shift.
+Parameters: Conv2d and Linear have weights and a bias (NAS-Bench-201's convolutions have none: ``conv_bias``),
+BN and LN a scale and a shift.
 
 Multiply-accumulates (MACs) are for one image. Conv2d: out·(in/groups)·kh·kw at each output position;
 Linear: out·in at each; Multiply: n·k·m for each matrix. That is all for `Counting.PRODUCTS`, which gives
@@ -29,8 +30,8 @@ class Counting(StrEnum):
     """What counts as multiply-accumulates.
 
     PRODUCTS: convolutions, linear layers and matrix products, without bias.
-    THOP: also 4 for each element that BN or LN normalises, 1 for each output of AvgPool2d, and for each
-    output of AdaptiveAvgPool2d the window it averages plus 1. Reproduces the counts published with NADER.
+    THOP: also 4 for each element that BN or LN normalises, 1 for each output of AvgPool2d, 1 for each
+    element that goes into or comes out of AdaptiveAvgPool2d. Reproduces the counts published with NADER.
     """
 
     PRODUCTS = "products"
@@ -38,7 +39,11 @@ class Counting(StrEnum):
 
 
 def cost_at(
-    block: Block, sites: Sequence[Site], counting: Counting = Counting.PRODUCTS
+    block: Block,
+    sites: Sequence[Site],
+    counting: Counting = Counting.PRODUCTS,
+    *,
+    conv_bias: bool = True,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Parameters and MACs for one image, int64 [sites] each.
 
@@ -50,19 +55,18 @@ def cost_at(
     context = infer(block, graph.order, table, graph.blocked)
     if graph.problems or len(context.tensors) < len(block.nodes):
         raise BlockError((*graph.problems, *context.problems))
-    return costs(context, counting)
+    return _costs(context, counting, conv_bias)
 
 
-def costs(
-    context: Context, counting: Counting = Counting.PRODUCTS
+def _costs(
+    context: Context, counting: Counting, conv_bias: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Parameters and MACs of a block whose every shape is inferred, int64 [sites] each."""
     parameters: Any = 0
     macs: Any = 0
     for node in context.block.nodes:
         if node.op in _WEIGHTED:
             inputs = [context.tensors[source] for source in context.block.inputs_of(node.index)]
-            more_parameters, more_macs = _cost(context, node, inputs, context.tensors[node.index])
+            more_parameters, more_macs = _cost(context, node, inputs, context.tensors[node.index], conv_bias)
             parameters, macs = parameters + more_parameters, macs + more_macs
         if counting is Counting.THOP and node.op in _THOP:
             source = context.tensors[context.block.inputs_of(node.index)[0]]
@@ -79,7 +83,9 @@ def _column(value: Any, count: int) -> NDArray[np.int64]:
     return np.broadcast_to(np.atleast_2d(np.asarray(value, np.int64))[0], (count,))
 
 
-def _cost(context: Context, node: Node, inputs: list[Tensor], output: Tensor) -> tuple[Any, Any]:
+def _cost(
+    context: Context, node: Node, inputs: list[Tensor], output: Tensor, conv_bias: bool
+) -> tuple[Any, Any]:
     first = inputs[0].sizes
     if node.op in ("BN", "LN"):
         return 2 * _one(first[1 if node.op == "BN" else -1]), 0
@@ -91,7 +97,7 @@ def _cost(context: Context, node: Node, inputs: list[Tensor], output: Tensor) ->
     out = _one(output.sizes[1])
     groups = _argument(context, node, "groups", 1)
     fan_in = _one(first[1]) // groups * _window(context, node)
-    return out * (fan_in + 1), _elements(output) * fan_in
+    return out * (fan_in + conv_bias), _elements(output) * fan_in
 
 
 def _thop(node: Node, source: Tensor, output: Tensor) -> Any:
@@ -99,8 +105,7 @@ def _thop(node: Node, source: Tensor, output: Tensor) -> Any:
         return 4 * _elements(source)
     if node.op == "AvgPool2d":
         return _elements(output)
-    window = [_one(source.sizes[axis]) // _one(output.sizes[axis]) for axis in (2, 3)]
-    return _elements(output) * (window[0] * window[1] + 1)
+    return _elements(source) + _elements(output)
 
 
 def _window(context: Context, node: Node) -> Any:

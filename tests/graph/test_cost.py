@@ -33,6 +33,13 @@ def test_the_cost_of_an_operation_is_what_one_counts_by_hand(operations, paramet
     assert cost_at(chain(*operations), site, Counting.THOP)[1].tolist() == [thop]
 
 
+def test_convolutions_may_be_counted_without_a_bias():
+    block = chain("Conv2d(10,3)", "permute(0,2,3,1)", "Linear(7)")
+    site = [Site(Role.CELL, 6, 6, 5, 4)]
+    assert cost_at(block, site, conv_bias=False)[0].tolist() == [10 * 54 + 11 * 7]
+    assert cost_at(block, site)[0].tolist() == [10 * 55 + 11 * 7]
+
+
 def test_a_matrix_product_counts_once_for_each_matrix():
     block = parse("##b##\n0:input\n1:output\n2:permute(0,1,3,2)\n3:Multiply\n0->2\n0,2->3->1\n")
     parameters, macs = cost_at(block, [Site(Role.CELL, 6, 6, 5, 4)])

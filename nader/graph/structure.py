@@ -38,11 +38,12 @@ def _check(block: Block) -> Structure:
         message = f"The block has {len(block.nodes)} nodes and {len(block.edges)} edges."
         hint = f"At most {MAX_NODES} nodes and {MAX_EDGES} edges are allowed."
         return Structure((Problem(ProblemCode.SIZE_LIMIT, message, hint=hint),), (), frozenset())
-    problems: list[Problem] = []
+    problems = [*_indices(block), *_ends(block), *_cycles(block)]
     blocked: set[int] = set()
-    for problem in (*_indices(block), *_ends(block), *_cycles(block)):
-        problems.append(problem)
     for node in block.nodes:
+        if _alone(block, node):
+            blocked.add(node.index)  # reported as unused
+            continue
         wrong = tuple(_node_problems(block, node))
         if wrong or node.op not in OPERATORS:
             blocked.add(node.index)
@@ -129,6 +130,12 @@ def _reached(block: Block, start: set[int]) -> set[int]:
     return reached
 
 
+def _alone(block: Block, node: Node) -> bool:
+    """Whether a node between input and output has no edges, so that one problem says all."""
+    fed = block.inputs_of(node.index) or block.outputs_of(node.index)
+    return not fed and node.op not in ("input", "output") and node.op in OPERATORS
+
+
 def _node_problems(block: Block, node: Node) -> Iterator[Problem]:
     operator = OPERATORS.get(node.op)
     if operator is None:
@@ -204,6 +211,8 @@ def _unused(block: Block) -> Iterator[Problem]:
         before = _feeding(block, index, unused)
         also = f" Nor from the nodes that lead to it: {', '.join(map(str, before[:12]))}." if before else ""
         message = f"No path leads from this node to the output.{also}"
+        if _alone(block, unused[index]):
+            message = "The node is not connected to anything."
         yield _at(
             block,
             unused[index],

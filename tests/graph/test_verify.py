@@ -21,6 +21,7 @@ from nader.graph import (
     resolve,
     verify,
 )
+from tests.conftest import REPOSITORY
 from tests.graph.strategies import ROLES, random_draft, random_site, randoms
 
 
@@ -159,6 +160,7 @@ STRUCTURE = [
     (("2:BN", "3:Add", "4:ReLU", "0->3->4->2->3", "2->1"), [ProblemCode.CYCLE]),
     (("2:BN", "3:ReLU", "4:GELU", "0->2->1", "2->3->4"), [ProblemCode.UNUSED_NODE]),
     (("2:BN", "3:ReLU", "0->2->1", "0->3", "1->3"), [ProblemCode.ARITY] * 2 + [ProblemCode.UNUSED_NODE]),
+    (("2:BN", "3:ReLU", "0->2->1"), [ProblemCode.UNUSED_NODE]),
     (("2:BN", "3:input", "0->2->1"), [ProblemCode.ARITY, ProblemCode.UNUSED_NODE]),
     (
         ("2:BN", "3:Add", "0->2", "2,0->3->1", "1->0"),
@@ -350,3 +352,10 @@ def test_many_sites_at_once_are_judged_as_each_is_alone(rng, kind):
     together = verify(block, role, sites)
     assert together.ok_sites.tolist() == [verify(block, role, [site]).ok for site in sites]
     assert together.ok == together.ok_sites.all()
+
+
+def test_the_example_of_the_documentation_holds():
+    page = (REPOSITORY / "docs" / "block-language.md").read_text()
+    text = page.split("```\n")[1]
+    assert check(text, Role.CELL).ok
+    assert parse(text).notes == ()

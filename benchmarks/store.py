@@ -203,7 +203,8 @@ def history(folder: Path) -> Path:
 
 
 def best_rate(events: int, work: Callable[[], object], times: int = 5) -> float:
-    """Events for each second of this process's CPU, best of a few: the wall-clock rate of a machine of its own.
+    """Events for each second of this process's CPU, best of a few: the wall-clock rate of a machine of its
+    own.
 
     What is measured so is one thread over cached pages, and so is no faster by the clock than by the CPU.
     """
@@ -279,15 +280,12 @@ def nearest(folder: Path) -> Iterator[Figure]:
     """One query among as many inspirations as the paper has, with its dimension of 1,024."""
     chance = np.random.default_rng(0)
     vectors = chance.normal(size=(5411, 1024)).astype(np.float32)
-    for extension in (True, False):
-        index = VectorIndex(1024, extension=extension)
-        if index.uses_extension != extension:
-            continue
+    for name, scanned in (("sqlite-vec", 0), ("numpy", 9999)):
+        index = VectorIndex(1024, scanned=scanned)
         for n, vector in enumerate(vectors):
             index.add(str(n), vector, n)
         index.nearest(vectors[0], 30)
         rate = best_rate(20, lambda index=index: [index.nearest(v, 30, 5000) for v in vectors[:20]], 5)
-        name = "sqlite-vec" if extension else "numpy"
         yield at_most("nearest", f"30 of 5,411 × 1,024 by {name}, as of a position", 1e3 / rate, "CPU ms", 15)
 
 

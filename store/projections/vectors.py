@@ -1,9 +1,9 @@
 """Exact nearest neighbours among recorded vectors, by cosine similarity, filtered by position and round.
 
-sqlite-vec finds the candidates, in an in-memory database of apsw's own SQLite (many builds of Python cannot
-load an extension into theirs). Where it cannot be loaded numpy scans the same rows. Either way the
-similarities that are handed out are computed here in float64 and rounded, so that both give the same answer
-in the same order.
+A small pool is scanned with numpy, which is quickest there. A large one is searched by sqlite-vec, in an
+in-memory database of apsw's own SQLite (many builds of Python cannot load an extension into theirs), or
+scanned too where that cannot be loaded. Either way the similarities that are handed out are computed here in
+float64 and rounded, so that both give the same answer in the same order.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ _MOST = 4096
 """sqlite-vec's limit on k."""
 _DIGITS = 6
 _ANY = (1 << 62) - 1
+_SCANNED = 2048
+"""Rows up to which a scan takes less time than entering the last rows into sqlite-vec."""
 
 
 def unit(vector: npt.ArrayLike) -> Vector:
@@ -41,21 +43,22 @@ class _Row:
 class VectorIndex:
     """Unit vectors of one dimension and one embedder, with what they are filtered by."""
 
-    def __init__(self, dimension: int, *, extension: bool = True) -> None:
+    def __init__(self, dimension: int, *, scanned: int = _SCANNED) -> None:
+        """`scanned`: rows up to which numpy scans them."""
         self.dimension = dimension
+        self._scanned = scanned
         self._rows: list[_Row] = []
-        self._vectors: list[Vector] = []
-        self._matrix: Vector | None = None
+        self._vectors: Vector = np.empty((64, dimension), dtype=np.float32)
+        """One row each, with room to grow."""
+        self._marks: npt.NDArray[np.int64] = np.empty((64, 4), dtype=np.int64)
+        """Position, round and codes of kind and role of each row."""
+        self._codes: dict[str, int] = {}
         self._indexed = 0
-        self._database: Any = _open(dimension) if extension else None
+        self._database: Any = None
+        self._loadable = True
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @property
-    def uses_extension(self) -> bool:
-        """Whether sqlite-vec searches; else numpy."""
-        return self._database is not None
 
     def add(
         self,
@@ -73,9 +76,18 @@ class VectorIndex:
             raise ValueError(
                 f"the vector of {key} has shape {row.shape}; this index holds {self.dimension} numbers each"
             )
-        if row.any():
-            self._rows.append(_Row(key, position, round, kind, role))
-            self._vectors.append(row)
+        if not row.any():
+            return
+        number = len(self._rows)
+        if number == len(self._vectors):
+            self._vectors = np.concatenate([self._vectors, np.empty_like(self._vectors)])
+            self._marks = np.concatenate([self._marks, np.empty_like(self._marks)])
+        self._vectors[number] = row
+        self._marks[number] = position, round, self._code(kind), self._code(role)
+        self._rows.append(_Row(key, position, round, kind, role))
+
+    def _code(self, name: str) -> int:
+        return self._codes.setdefault(name, len(self._codes))
 
     def nearest(
         self,
@@ -94,7 +106,7 @@ class VectorIndex:
         position = _ANY if upto is None else upto
         round = _ANY if visible is None else visible
         wanted = k + _SPARE
-        if self._database is not None and wanted <= _MOST:
+        if len(self._rows) > self._scanned and wanted <= _MOST and self._searchable():
             numbers = self._by_extension(query, wanted, position, round, kind, role)
         else:
             numbers = self._by_scan(query, wanted, position, round, kind, role)
@@ -105,6 +117,13 @@ class VectorIndex:
         ]
         scored.sort(key=lambda pair: (-pair[1], pair[0]))
         return scored[:k]
+
+    def _searchable(self) -> bool:
+        """Whether sqlite-vec can be had."""
+        if self._database is None and self._loadable:
+            self._database = _open(self.dimension)
+            self._loadable = self._database is not None
+        return self._loadable
 
     def _by_extension(
         self, query: Vector, k: int, position: int, round: int, kind: str | None, role: str | None
@@ -132,22 +151,22 @@ class VectorIndex:
     def _by_scan(
         self, query: Vector, k: int, position: int, round: int, kind: str | None, role: str | None
     ) -> list[int]:
-        if self._matrix is None or len(self._matrix) != len(self._vectors):
-            self._matrix = np.stack(self._vectors)
-        similar = self._matrix @ query
-        order = np.argsort(-similar, kind="stable")
-        found: list[int] = []
-        for number in order.tolist():
-            row = self._rows[number]
-            if (
-                row.position <= position
-                and row.round <= round
-                and kind in (None, row.kind)
-                and role in (None, row.role)
-            ):
-                found.append(number)
-                if len(found) == k:
-                    break
+        size = len(self._rows)
+        marks = self._marks[:size]
+        passes = (marks[:, 0] <= position) & (marks[:, 1] <= round)
+        for column, name in ((2, kind), (3, role)):
+            if name is not None:
+                passes &= marks[:, column] == self._codes.get(name, -1)
+        numbers = np.flatnonzero(passes)
+        if 4 * len(numbers) < size:
+            similar = self._vectors[numbers] @ query
+        else:  # picking most of the rows out would take longer than going through all
+            similar = (self._vectors[:size] @ query)[numbers]
+        if len(numbers) > k:
+            nearest = np.argpartition(-similar, k)[:k]
+            least = similar[nearest].min()
+            numbers = numbers[similar >= least]  # with all that are equal to the last
+        found: list[int] = numbers.tolist()
         return found
 
 

@@ -6,15 +6,15 @@ import pytest
 from store.projections.vectors import VectorIndex, unit
 
 
-def filled(extension: bool, rows: int = 300, dimension: int = 16) -> VectorIndex:
+def filled(scanned: int, rows: int = 300, dimension: int = 16) -> VectorIndex:
     chance = np.random.default_rng(5)
-    index = VectorIndex(dimension, extension=extension)
+    index = VectorIndex(dimension, scanned=scanned)
     for n, vector in enumerate(chance.normal(size=(rows, dimension))):
         index.add(f"k{n:03d}", vector, n, round=n % 7, kind="abc"[n % 3], role="xy"[n % 2])
     return index
 
 
-@pytest.mark.parametrize("extension", [True, False])
+@pytest.mark.parametrize("scanned", [0, 9999])
 @pytest.mark.parametrize(
     "filters",
     [
@@ -28,10 +28,10 @@ def filled(extension: bool, rows: int = 300, dimension: int = 16) -> VectorIndex
         {"kind": "none"},
     ],
 )
-def test_the_nearest_are_those_of_a_plain_scan(extension: bool, filters: dict[str, object]) -> None:
+def test_the_nearest_are_those_of_a_plain_scan(scanned: int, filters: dict[str, object]) -> None:
     chance = np.random.default_rng(5)
     vectors = [unit(v).astype(np.float64) for v in chance.normal(size=(300, 16))]
-    index = filled(extension)
+    index = filled(scanned)
     for _ in range(5):
         query = chance.normal(size=16)
         exact = unit(query).astype(np.float64)
@@ -48,16 +48,16 @@ def test_the_nearest_are_those_of_a_plain_scan(extension: bool, filters: dict[st
 
 
 def test_equal_vectors_come_in_order_of_their_keys() -> None:
-    for extension in (True, False):
-        index = VectorIndex(4, extension=extension)
+    for scanned in (0, 99):
+        index = VectorIndex(4, scanned=scanned)
         for key in ("c", "a", "b", "z"):
             index.add(key, [1, 0, 0, 1] if key != "z" else [0, 1, 0, 0], 1)
         assert index.nearest([2, 0, 0, 2], 3) == [("a", 1.0), ("b", 1.0), ("c", 1.0)]
 
 
 def test_rows_added_after_a_query_are_found() -> None:
-    for extension in (True, False):
-        index = VectorIndex(2, extension=extension)
+    for scanned in (0, 99):
+        index = VectorIndex(2, scanned=scanned)
         index.add("a", [1, 0], 1)
         assert index.nearest([0, 1], 5) == [("a", 0.0)]
         index.add("b", [0, 3], 2)
@@ -76,5 +76,21 @@ def test_zero_vectors_are_near_nothing_and_wrong_sizes_are_refused() -> None:
 
 
 def test_more_neighbours_than_the_extension_gives_are_still_given() -> None:
-    index = filled(True, rows=5000, dimension=2)
+    index = filled(0, rows=5000, dimension=2)
     assert len(index.nearest([1, 1], 4500)) == 4500
+
+
+def test_without_the_extension_a_large_pool_is_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.projections.vectors._open", lambda dimension: None)
+    assert filled(0).nearest(np.ones(16), 5) == filled(9999).nearest(np.ones(16), 5)
+
+
+def test_the_extension_is_used_where_it_can_be_loaded() -> None:
+    pytest.importorskip("apsw")
+    pytest.importorskip("sqlite_vec")
+    index = filled(0)
+    index.nearest(np.ones(16), 5)
+    assert index._database is not None
+    small = filled(9999)
+    small.nearest(np.ones(16), 5)
+    assert small._database is None

@@ -1,4 +1,4 @@
-"""Reads papers into a library, for tests: in this process, or as `python -m tests.e2e.reading FOLDER SOURCE` in one that can be killed.
+"""Reads papers into a library, for tests: here, or as `python -m tests.e2e.reading` in a process to kill.
 
 `--kill TYPE:N` kills the process at the N-th commit of an event of that type.
 """
@@ -17,10 +17,14 @@ from nader.settings import load_settings
 from nader.workspace import LIBRARY, Workspace
 from tests.literature.pdfs import encrypted_pdf, scanned_pdf, text_pdf
 
+ABSTRACT = (
+    "We study how convolutional networks see. "
+    "A squeeze-and-excitation gate and a larger kernel help the network."
+)
 PAPER = """A Study of Wider Views in Networks
 
 Abstract
-We study how convolutional networks see. A squeeze-and-excitation gate and a larger kernel help the network.
+{abstract}
 
 1. Introduction
 Networks see little at once. {filler}
@@ -40,9 +44,9 @@ IDEAS = (
 )
 
 
-def paper(ideas: str = IDEAS, title: str = "") -> str:
+def paper(ideas: str = IDEAS, title: str = "", abstract: str = ABSTRACT) -> str:
     """The text of a small paper with a method section."""
-    text = PAPER.format(filler=FILLER, ideas=ideas)
+    text = PAPER.format(filler=FILLER, ideas=ideas, abstract=abstract)
     return text.replace("A Study of Wider Views in Networks", title) if title else text
 
 

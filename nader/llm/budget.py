@@ -161,7 +161,7 @@ def _exceeded(account: _Account, resource: str, need: float) -> BudgetExceeded:
     said = {"money": "{:.4f} USD", "tokens": "{:,.0f} tokens", "time": "{:,.0f} s"}[resource].format
     return BudgetExceeded(
         f"{whose} cap on {resource} is reached: {said(spent)} of {said(cap)} spent, "
-        f"and the next call may take {said(need)}.",
+        f"and the next call may take {said(need)}",
         scope=account.name,
         resource=resource,
         cap=cap,

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from nader.graph.block import Argument, print_argument
 from nader.graph.errors import GraphError, ProblemCode
 from nader.graph.expression import Expression, ExpressionError, expression
-from nader.graph.operators import ALIASES, OPERATORS, PARAMETER_ALIASES, Kind, Operator, Parameter
+from nader.graph.operators import ALIASES, INSTEAD, OPERATORS, PARAMETER_ALIASES, Kind, Operator, Parameter
 
 MAX_ARGUMENTS = 16
 MAX_OPERATION = 1_000
@@ -67,16 +67,23 @@ def _operator(written: str, notes: Notes) -> Operator:
         ALIASES.get(name.lower().replace("_", "").replace(" ", ""), "")
     )
     if found is None:
-        if _INPUTS.fullmatch(name):
-            hint = "A block has one input, written input, and one output, written output."
-        else:
-            close = difflib.get_close_matches(name[:40].lower(), ALIASES, n=1, cutoff=0.7)
-            meant = f"Did you mean {ALIASES[close[0]]}? " if close else ""
-            hint = f"{meant}The operations are {', '.join(OPERATORS)}."
+        hint = _hint(name)
         raise ArgumentError(ProblemCode.UNKNOWN_OPERATOR, f"{name[:40]!r} is not an operation.", hint)
     if found.name != written:
         notes.append((written, found.name))
     return found
+
+
+def _hint(name: str) -> str:
+    """What could be written in the place of an unknown operation."""
+    if _INPUTS.fullmatch(name):
+        return "A block has one input, written input, and one output, written output."
+    instead = INSTEAD.get(name.lower().replace("_", ""))
+    if instead:
+        return instead
+    close = difflib.get_close_matches(name[:40].lower(), ALIASES, n=1, cutoff=0.7)
+    meant = f"Did you mean {ALIASES[close[0]]}? " if close else ""
+    return f"{meant}The operations are {', '.join(OPERATORS)}."
 
 
 def _split(text: str) -> list[str]:
@@ -196,7 +203,7 @@ def _list_argument(operator: Operator, pieces: list[str], notes: Notes) -> tuple
         if _KEYWORD.fullmatch(piece):
             message = f"{operator.name} takes no named argument, got {piece[:40]!r}."
             raise ArgumentError(ProblemCode.ARGUMENT, message, f"Write {operator.signature}.")
-    items = tuple(_expression(operator, parameter, piece) for piece in pieces)
+    items = tuple(_expression(operator, parameter, piece, notes) for piece in pieces)
     if parameter.name == "dims":
         _check_dims(operator, items)
     return ((parameter.name, items),)
@@ -219,7 +226,7 @@ def _unwrap(text: str) -> str | None:
 def _value(operator: Operator, parameter: Parameter, text: str, notes: Notes) -> Argument:
     inner = _unwrap(text)
     if inner is None:
-        value = _expression(operator, parameter, text)
+        value = _expression(operator, parameter, text, notes)
         if parameter.kind in (Kind.DIM, Kind.DIMS):
             _check_dims(operator, (value,))
         elif parameter.kind is Kind.PROBABILITY and not (value.op == "number" and value.value < 1):
@@ -229,7 +236,7 @@ def _value(operator: Operator, parameter: Parameter, text: str, notes: Notes) ->
     if parameter.kind not in (Kind.PAIR, Kind.DIMS):
         message = f"{parameter.name} takes {parameter.kind.value}, got {text[:40]}."
         raise ArgumentError(ProblemCode.ARGUMENT, message, f"Write {operator.signature}.")
-    items = tuple(_expression(operator, parameter, piece) for piece in _split(inner))
+    items = tuple(_expression(operator, parameter, piece, notes) for piece in _split(inner))
     if parameter.kind is Kind.DIMS:
         _check_dims(operator, items)
     elif len(items) != 2:
@@ -255,9 +262,15 @@ def _check_dims(operator: Operator, items: tuple[Expression, ...]) -> None:
         )
 
 
-def _expression(operator: Operator, parameter: Parameter, text: str) -> Expression:
+_SIGNS = str.maketrans({"×": "*", "÷": "/", "−": "-", "·": "*"})
+
+
+def _expression(operator: Operator, parameter: Parameter, text: str, notes: Notes) -> Expression:
+    plain = text.translate(_SIGNS)
+    if plain != text:
+        notes.append((text[:60], plain[:60]))
     try:
-        value = expression(text)
+        value = expression(plain)
     except ExpressionError as error:
         message = f"{parameter.name}: {error}."
         raise ArgumentError(

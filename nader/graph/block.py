@@ -80,6 +80,15 @@ def make_node(index: int, op: str, /, **arguments: int | str | tuple[int | str, 
     return Node(index, op, tuple(args))
 
 
+MAX_NAME = 120
+
+
+def clean_name(text: str) -> str:
+    """What can stand as a name between ``##`` and ``##``: printable, without ``#``, of limited length."""
+    printable = "".join(character for character in text if character.isprintable() and character != "#")
+    return printable.strip()[:MAX_NAME].strip()
+
+
 @dataclass(frozen=True)
 class Block:
     """A block: nodes and edges in the order they were written.
@@ -87,6 +96,7 @@ class Block:
     The order of the edges into a node is the order of its inputs, which matters for concat and Multiply.
     ``notes`` (how the text was read) and ``lines`` (node index → line of text) take no part in equality.
     A block may be wrong (cycles, shapes that do not fit): `verify` says so.
+    Raises ValueError for a name that a header line could not hold.
     """
 
     name: str
@@ -94,6 +104,10 @@ class Block:
     edges: tuple[tuple[int, int], ...]
     notes: tuple[Note, ...] = field(default=(), compare=False, repr=False)
     lines: Mapping[int, int] = field(default_factory=dict, compare=False, repr=False, hash=False)
+
+    def __post_init__(self) -> None:
+        if not self.name or clean_name(self.name) != self.name:
+            raise ValueError(f"{self.name[:60]!r} cannot be the name of a block")
 
     @cached_property
     def by_index(self) -> Mapping[int, Node]:

@@ -126,6 +126,30 @@ ALIASES: dict[str, str] = {name.lower(): name for name in OPERATORS} | {
 }
 """Lower-case spellings that are read as an operator, with a note where the spelling differs."""
 
+_ACTIVATION = "The activations are ReLU, GELU and Sigmoid."
+_RESHAPE = "Write the new shape with reshape, such as reshape(B,C)."
+
+INSTEAD: dict[str, str] = {
+    "identity": "Leave the node out and connect its edges directly.",
+    "skip": "Leave the node out and connect its edges directly.",
+    "dropout": "Write DropPath(prob=0.2), or leave it out.",
+    "groupnorm": "The normalisations are BN and LN.",
+    "instancenorm": "The normalisations are BN and LN.",
+    "globalavgpool": "Write AdaptiveAvgPool2d(output_size=1).",
+    "gap": "Write AdaptiveAvgPool2d(output_size=1).",
+    "upsample": "Write repeat, or AdaptiveAvgPool2d with a larger output_size.",
+    "interpolate": "Write repeat, or AdaptiveAvgPool2d with a larger output_size.",
+    "transpose": "Write permute with all dimensions, such as permute(0,2,1).",
+    "sub": "There is no subtraction; Add, Mul, concat and Multiply join tensors.",
+    "split": "There is no split; take channels by a 1x1 Conv2d.",
+    "chunk": "There is no split; take channels by a 1x1 Conv2d.",
+    **dict.fromkeys(
+        ("tanh", "silu", "swish", "hardswish", "elu", "selu", "leakyrelu", "prelu", "relu6"), _ACTIVATION
+    ),
+    **dict.fromkeys(("flatten", "squeeze", "unsqueeze", "expand"), _RESHAPE),
+}
+"""What to write in the place of operations that models like and the language lacks, by lower-case name."""
+
 PARAMETER_ALIASES: dict[str, str] = {
     "group": "groups",
     "kernel": "kernel_size",

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nader.graph.arguments import ArgumentError, read_operation
-from nader.graph.block import Block, Node, Note
+from nader.graph.block import MAX_NAME, Block, Node, Note, clean_name
 from nader.graph.errors import BlockError, Problem, ProblemCode
-from nader.graph.structure import MAX_EDGES, MAX_NODES
+from nader.graph.structure import MAX_EDGES, MAX_INDEX, MAX_NODES
 
 MAX_TEXT = 65_536
 MAX_LINE = 2_000
-MAX_INDEX = 999_999
-MAX_NAME = 120
 MAX_PROBLEMS = 50
 MAX_BLOCKS = 16
 
@@ -171,7 +169,7 @@ def _header(drafts: list[_Draft], number: int, line: str) -> None:
     if drafts and not (name and "#" in line.lstrip("#")):
         drafts[-1].notes.append(Note(number, line[:60], "a comment (a header is ##name##)"))
         return
-    draft = _Draft(name[:MAX_NAME].strip() or "block")
+    draft = _Draft(clean_name(name) or "block")
     if line != f"##{draft.name}##":
         draft.notes.append(Note(number, line[:MAX_NAME], f"##{draft.name}##"))
     drafts.append(draft)

@@ -78,6 +78,11 @@ class Sites(Sequence[Site]):
         return iter(self.items)
 
     @cached_property
+    def roles(self) -> frozenset[Role]:
+        """The roles of its sites."""
+        return frozenset(Role(site.role) for site in self.items)
+
+    @cached_property
     def values(self) -> dict[str, Size]:
         """B, C, dim, H, W as sizes: [batch sizes, 1] and [1, sites], or one number where all are equal."""
         columns: dict[str, Size] = {

@@ -12,6 +12,7 @@ from nader.graph.operators import OPERATORS, Kind
 
 MAX_NODES = 256
 MAX_EDGES = 1_024
+MAX_INDEX = 999_999
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ def _indices(block: Block) -> Iterator[Problem]:
         if node.index in seen:
             message = f"Node {node.index} is defined twice."
             yield _at(block, node, ProblemCode.SYNTAX, message, "Give each node its own index.")
+        elif not 0 <= node.index <= MAX_INDEX:
+            message = f"The index {node.index} is not from 0 to {MAX_INDEX}."
+            yield _at(block, node, ProblemCode.SYNTAX, message, "Number the nodes from 0.")
         seen.add(node.index)
 
 

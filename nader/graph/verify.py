@@ -64,10 +64,17 @@ def verify(
         role: what it is for.
         sites: where it is to stand; None for built-in sites of unrelated sizes. Pass a `Sites` to reuse one.
         scale: for a stem without sites: 1 or 1/4; None accepts either.
+
+    Raises ValueError for sites of another role; a wrong block is a verdict, never an exception.
     """
     role = Role(role)
     if sites is not None:
-        return _verify(block, sites if isinstance(sites, Sites) else Sites(sites))[0]
+        places = sites if isinstance(sites, Sites) else Sites(sites)
+        if places.roles != {role}:
+            raise ValueError(
+                f"a {role.value} cannot be verified at sites of {', '.join(sorted(places.roles))}"
+            )
+        return _verify(block, places)[0]
     if role is not Role.STEM or scale is not None:
         return _verify(block, probe_sites(role, scale))[0]
     whole = _verify(block, probe_sites(role, Fraction(1)))[0]

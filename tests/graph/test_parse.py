@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 
-from nader.graph import BlockError, Design, ProblemCode, make_node, parse, parse_all, print_block
+from nader.graph import Block, BlockError, Design, ProblemCode, make_node, parse, parse_all, print_block
 from tests.conftest import shared_data
 from tests.graph.strategies import drafts
 
@@ -120,6 +120,7 @@ def test_a_note_says_what_was_written_how_it_was_read_and_where():
         ("permute(dims=(0,2,3,1))", "permute(0,2,3,1)"),
         ("DropPath(p=0.30)", "DropPath(prob=0.3)"),
         ("DropPath", "DropPath"),
+        ("Linear(C × 2 − 1)", "Linear(out_channels=C*2-1)"),
         ("AdaptiveAvgPool2d(1)", "AdaptiveAvgPool2d(output_size=1)"),
         ("AdaptiveAvgPool2d(output_size=(H//2, W//2))", "AdaptiveAvgPool2d(output_size=(H//2,W//2))"),
         ("torch.nn.functional.gelu()", "GELU"),
@@ -158,6 +159,8 @@ def test_line_numbers_are_those_of_the_text():
     [
         ("2:Frobnicate", ProblemCode.UNKNOWN_OPERATOR, "'Frobnicate' is not an operation"),
         ("2:Conv2D3(C,3)", ProblemCode.UNKNOWN_OPERATOR, "Did you mean Conv2d?"),
+        ("2:SiLU", ProblemCode.UNKNOWN_OPERATOR, "The activations are ReLU, GELU and Sigmoid"),
+        ("2:Identity()", ProblemCode.UNKNOWN_OPERATOR, "connect its edges directly"),
         ("2:input2", ProblemCode.UNKNOWN_OPERATOR, "A block has one input"),
         ("2:Conv2d(C)", ProblemCode.ARGUMENT, "Conv2d needs kernel_size"),
         ("2:Conv2d(out_channels=C,kernel_size=3,bias=0)", ProblemCode.ARGUMENT, "no argument 'bias'"),
@@ -243,6 +246,17 @@ def test_a_problem_report_survives_pickling_and_is_a_value_error():
     error = BlockError(problems_of("0:input\n1:Foo"))
     assert isinstance(error, ValueError)
     assert pickle.loads(pickle.dumps(error)).problems == error.problems
+
+
+@pytest.mark.parametrize("name", ["", "a#b", "a\nb", " a", "a\x85b", "a" * 200])
+def test_a_name_that_no_header_could_hold_is_refused(name):
+    with pytest.raises(ValueError, match="cannot be the name"):
+        Block(name, (), ())
+
+
+def test_a_header_of_odd_characters_gives_a_name_that_reads_back():
+    read = parse("##  a\0\u200b \u00a0b ⟶ c  ##\n0:input\n1:output\n0->1")
+    assert parse(print_block(read)) == read
 
 
 def test_nodes_made_in_code_say_what_is_wrong_with_them():

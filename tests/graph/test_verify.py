@@ -258,6 +258,11 @@ def test_sites_say_what_they_are():
         assert all((site.dim == site.C) == (role is Role.CELL) for site in probe_sites(role))
 
 
+def test_sites_of_another_role_are_a_mistake_of_the_caller():
+    with pytest.raises(ValueError, match="a stem cannot be verified at sites of cell"):
+        verify(parse(chain("BN")), Role.STEM, [Site(Role.CELL, 8, 8, 8, 8)])
+
+
 def widths(*channels):
     return [Site(Role.CELL, c, c, 8, 8) for c in channels]
 
@@ -290,6 +295,7 @@ def test_a_block_made_in_code_is_checked_like_one_that_was_read():
         (make_node(2, "Conv2d", out_channels="B", kernel_size=1), ((0, 2), (2, 1)), ProblemCode.BATCH),
         (make_node(2, "softmax", dim="H"), ((0, 2), (2, 1)), ProblemCode.SHAPE),
         (Node(2, "BN"), ((0, 2), (2, 1), (2, 7)), ProblemCode.UNDEFINED_NODE),
+        (Node(-2, "BN"), ((0, -2), (-2, 1)), ProblemCode.SYNTAX),
         (Node(0, "BN"), ((0, 1),), ProblemCode.SYNTAX),
         (Node(2, "BN"), ((0, 2), (0, 2), (2, 1)), ProblemCode.SYNTAX),
     ]:

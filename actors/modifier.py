@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from store.projections.tree import Candidate
-
 from actors.actor import Agent, handles
 from actors.asking import NoAnswer, Variable, Vectors, ask_model, embed, settings_at
 from actors.context import AgentContext
@@ -31,6 +29,7 @@ from nader.graph import (
 )
 from nader.network import Skeleton
 from nader.settings import CampaignSettings
+from store.projections.tree import Candidate
 
 NO_OP = "no-op"
 """Category of a cell that repeats its parent's."""
@@ -58,18 +57,20 @@ class _Task:
     drafts: int = 0
     last_codes: tuple[str, ...] = field(default=())
 
-    def experience(self, role: Role | None) -> str:
-        """Related experiences for the prompt; from rounds that this proposal may see."""
-        if self.vector is None or self.settings.modifier.experiences == 0:
+    def experience(self, *roles: Role) -> str:
+        """Experiences with blocks of these roles for the prompt, the most similar suggestions first; from
+        rounds that this proposal may see.
+        """
+        wanted = self.settings.modifier.experiences
+        if self.vector is None or wanted == 0:
             return experience_lines([])
-        rows = self.ctx.views.experience.nearest(
-            self.vector,
-            self.settings.modifier.experiences,
-            self.ctx.view,
-            visible=self.proposal.visible,
-            role=role.value if role else None,
-        )
-        return experience_lines(rows)
+        pool, at, visible = self.ctx.views.experience, self.ctx.view, self.proposal.visible
+        rows = [
+            row
+            for role in roles
+            for row in pool.nearest(self.vector, wanted, at, visible=visible, role=role.value)
+        ]
+        return experience_lines(sorted(rows, key=lambda row: (-row.similarity, row.id))[:wanted])
 
 
 class Modifier(Agent):
@@ -247,7 +248,7 @@ class Modifier(Agent):
             "cell": print_block(cell),
             "examples": self._examples(task),
             "stem_scale": Fraction(1, task.skeleton.stem_stride),
-            "experience": task.experience(None),
+            "experience": task.experience(Role.STEM, Role.DOWNSAMPLE),
         }
         found: dict[Role, Block] = {}
         for start in range(1, task.settings.modifier.rounds + 1):

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from store.projections.tree import Candidate
-
 from actors.actor import Agent, handles
 from actors.asking import NoAnswer, ask_model, settings_at
 from actors.context import AgentContext
@@ -18,6 +16,7 @@ from events.development import DesignReady
 from events.research import DuplicateRecognised, InspirationsRanked, ParentChosen, ProposalMade
 from nader.graph import Role, language_reference
 from nader.settings import CampaignSettings
+from store.projections.tree import Candidate
 
 OWN = "own"
 """Prefix of the ids of ideas that come from no paper."""
@@ -113,7 +112,7 @@ class Proposer(Agent):
         if settings.search.reader == "own-ideas":
             return await self._own_ideas(ctx, opened, parent, settings)
         if settings.search.reader == "fixed-list":
-            ideas, levels = _fixed_list(ctx, settings), ["own idea"] * len(SIMPLE_EDITS)
+            ideas, levels = _fixed_list(ctx, settings, parent.id), ["own idea"] * len(SIMPLE_EDITS)
         else:
             ideas, levels = self._retrieve(ctx, opened, parent, settings)
         by, ranked = "drawn at random", ideas
@@ -198,7 +197,7 @@ class Proposer(Agent):
             ideas = [Idea(f"{OWN}-{opened.round}-{n}", text) for n, text in enumerate(answer.proposals, 1)]
             by = "model"
         except NoAnswer as failure:
-            ideas = _fixed_list(ctx, settings)
+            ideas = _fixed_list(ctx, settings, parent.id)
             by = f"the fixed list, because the model proposed nothing ({failure.kind})"
         await ctx.emit(
             InspirationsRanked(
@@ -292,7 +291,9 @@ def _accepted_before(ctx: AgentContext) -> int:
     )
 
 
-def _fixed_list(ctx: AgentContext, settings: CampaignSettings) -> list[Idea]:
+def _fixed_list(ctx: AgentContext, settings: CampaignSettings, parent: str) -> list[Idea]:
+    """The simple edits in an order of chance; those that were tried on the parent come last."""
     ideas = [Idea(f"{OWN}-edit-{n}", text) for n, text in enumerate(SIMPLE_EDITS, 1)]
     ctx.rng("fixed-list", settings.seed).shuffle(ideas)
-    return ideas
+    used = ctx.views.knowledge.used(parent, ctx.view)
+    return sorted(ideas, key=lambda idea: idea.id in used)

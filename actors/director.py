@@ -138,7 +138,7 @@ class Director(Agent):
         """
         tree, at = ctx.views.tree, ctx.view
         for state in tree.rounds(at):
-            if state.designed is None:
+            if state.designed is None or state.closed:
                 continue
             for identity in (*state.designed.accepted, *state.designed.abandoned):
                 candidate = tree.candidate(identity, at)

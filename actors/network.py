@@ -3,6 +3,7 @@ may be.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nader.graph import Block, BlockError, Design, Role, parse, print_block
 from nader.network import (
@@ -64,8 +65,9 @@ def check(text: str, role: Role, skeleton: Skeleton) -> Checked:
     return Checked(block, notes=tuple(str(note) for note in block.notes))
 
 
+@lru_cache(maxsize=256)
 def design_from(text: str) -> Design:
-    """The three blocks of a design's text. Raises `BlockError`."""
+    """The three blocks of a design's text; a parent is asked for by each of its children. Raises `BlockError`."""
     return Design.from_text(text)
 
 

@@ -8,6 +8,7 @@ feedback, §3.4.2): at most `tries` drafts a start and `rounds` fresh starts, th
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 
 from actors.actor import Agent, handles
 from actors.asking import NoAnswer, Variable, Vectors, ask_model, embed, settings_at
@@ -200,7 +201,7 @@ class Modifier(Agent):
         if (
             role is Role.CELL
             and checked.block is not None
-            and digest(checked.block) == digest(task.design.cell)
+            and _cell_digest(checked.block) == _cell_digest(task.design.cell)
         ):
             report = (
                 "This block is the one that was to be modified, unchanged (it computes the same). "
@@ -278,3 +279,9 @@ class Modifier(Agent):
                 examples.append(example.to_text())
                 break
         return "\n\n".join(examples)
+
+
+@lru_cache(maxsize=256)
+def _cell_digest(cell: Block) -> str:
+    """As a cell, where dim is C."""
+    return digest(cell, Role.CELL)

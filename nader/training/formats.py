@@ -245,10 +245,10 @@ def _digits(folder: Path, info: DatasetInfo) -> Arrays:
 
 
 def _digits_table() -> tuple[np.ndarray, np.ndarray]:
-    """Pixels 0 to 16 [1797, 64] and labels, from the file inside scikit-learn: importing it takes a second."""
+    """Pixels 0 to 16 [1797, 64] and labels, from scikit-learn's file: importing it would take a second."""
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
-        raise DataMissingError("The digits lie inside scikit-learn, which is not installed.")
+        raise DataMissingError("The digits lie in scikit-learn, which is not installed.")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
     if file.is_file():
         with gzip.open(file, "rt") as lines:

@@ -7,8 +7,8 @@ guessing), with what the base block had learned by the same epoch under the same
 1. It waits until epoch `after`, and until the base itself has learned `base_learned` · ln K, so that there
    is something to fall behind.
 2. From then on an epoch counts against the candidate when its best loss so far has gained less than `share`
-   of the base's best gain by that epoch, *and* its best accuracy on the training images is below
-   `accuracy_share` of the way from chance to the base's best.
+   of the base's best gain by that epoch, *and* its best accuracy on the training images is less than
+   `accuracy` above chance.
 3. `patience` such epochs in a row stop it.
 
 A loss that is NaN or infinite is not this rule's business: it ends the training as `nan` at once. A slow
@@ -34,7 +34,7 @@ class HopelessRule(BaseModel):
     after: int = Field(default=3, ge=1)
     patience: int = Field(default=2, ge=1)
     share: float = Field(default=0.05, gt=0, lt=1)
-    accuracy_share: float = Field(default=0.1, gt=0, lt=1)
+    accuracy: float = Field(default=0.05, gt=0, lt=1)
     base_learned: float = Field(default=0.1, gt=0, lt=1)
 
 
@@ -59,11 +59,10 @@ def _behind(curve: Curve, baseline: Curve, epoch: int, classes: int, rule: Hopel
         return None
     guess, chance = math.log(classes), 1 / classes
     gained, base_gained = (guess - min(p.train_loss for p in c[:epoch]) for c in (curve, baseline))
-    best, base_best = (max(p.train_accuracy for p in c[:epoch]) for c in (curve, baseline))
+    best = max(p.train_accuracy for p in curve[:epoch])
     if base_gained < rule.base_learned * guess:
         return None
-    accuracy_threshold = chance + rule.accuracy_share * (base_best - chance)
-    if gained >= rule.share * base_gained or best >= accuracy_threshold:
+    if gained >= rule.share * base_gained or best >= chance + rule.accuracy:
         return None
     return Evidence(
         rule="hopeless",
@@ -74,6 +73,6 @@ def _behind(curve: Curve, baseline: Curve, epoch: int, classes: int, rule: Hopel
         sentence=(
             f"Stopped after epoch {epoch}: the training loss has come down {gained:.3f} from ln {classes} = "
             f"{guess:.3f}, less than {rule.share:.0%} of the base block's {base_gained:.3f} by then, and "
-            f"training accuracy is {best:.1%} (chance {chance:.1%}, base {base_best:.1%})."
+            f"training accuracy is {best:.1%} (chance: {chance:.1%})."
         ),
     )

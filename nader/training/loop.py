@@ -15,13 +15,14 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from nader.network import Skeleton
 from nader.training.augment import Augmenter, Draws, Normaliser, draw_epoch, padding_of
 from nader.training.datasets import Dataset, Part, balanced_subset
 from nader.training.errors import NotFiniteError, StoppedError
 from nader.training.files import CHECKPOINT, WEIGHTS, write_atomic
 from nader.training.job import Curve, EpochPoint, Progress, Trained, TrainingJob
 from nader.training.measure import PeakMemory, latency_ms
-from nader.training.model import build_model, cost_of
+from nader.training.model import build_model, cost_of, skeleton_of
 from nader.training.recipes import Recipe
 from nader.training.state import Position, load_checkpoint, save_checkpoint
 
@@ -51,8 +52,9 @@ class Training:
         folder: Path,
         device: torch.device,
         *,
-        build: Callable[[TrainingJob, Dataset], nn.Module] | None = None,
+        skeleton: Skeleton | None = None,
     ) -> None:
+        """Build the network, by a skeleton of one's own if given, and take up the checkpoint in `folder`."""
         self.job, self.recipe, self.dataset, self.folder, self.device = (
             job,
             job.recipe,
@@ -64,7 +66,8 @@ class Training:
         folder.mkdir(parents=True, exist_ok=True)
         self.memory = PeakMemory(device)
         torch.manual_seed(job.seed)
-        model = build(job, dataset) if build else build_model(job, dataset.info)
+        self._skeleton = skeleton or skeleton_of(job, dataset.info)
+        model = build_model(job, self._skeleton)
         self._layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(device).to(memory_format=self._layout)
         self._forward: Callable[[torch.Tensor], torch.Tensor] = self.model
@@ -74,6 +77,9 @@ class Training:
         self._generator = torch.Generator().manual_seed(job.seed)
         self._place_data()
         self.at = self._resume()
+        self._say: Callable[[Progress], None] = lambda progress: None
+        self._stopped: Callable[[], bool] = lambda: False
+        self._step_done: Callable[[], None] = lambda: None
 
     def _place_data(self) -> None:
         info, recipe = self.dataset.info, self.recipe
@@ -126,6 +132,12 @@ class Training:
                 if self.at.epoch % self.recipe.checkpoint_every == 0 and not last:
                     self._checkpoint()
             return self._finish(deterministic)
+
+    def run_epochs(self, count: int) -> None:
+        """Only train for so many epochs: no checkpoint, no result (for benchmarks)."""
+        with _numerics(self.recipe):
+            for _ in range(count):
+                self._epoch()
 
     def _epoch(self) -> EpochPoint:
         """The rest of the epoch the state stands in, and its evaluation."""
@@ -254,7 +266,7 @@ class Training:
         latency = latency_ms(self.model, image.contiguous(memory_format=self._layout))
         weights = save({k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()})
         write_atomic(self.folder / WEIGHTS, weights)
-        params, macs = cost_of(self.job, self.dataset.info)
+        params, macs = cost_of(self.job, self._skeleton)
         return Trained(
             validation=at.curve[-1].validation,
             test=accuracy,

@@ -1,8 +1,8 @@
-"""Training on a Ray cluster (extra `ray`): a slot is a Ray actor that runs the same worker process on its node.
+"""Training on a Ray cluster (extra `ray`): a slot is a Ray actor that runs our worker process on its node.
 
-What a network does to its worker is typed on the node as it is here. What happens to a node is Ray's to tell: a
-training whose actor or node was lost is tried again on another and goes on from its checkpoint where the campaign's
-folder is on a disk that the nodes share.
+What a network does to its worker is typed on the node as it is here. What happens to a node is Ray's to tell:
+a training whose actor or node was lost is tried again on another, and goes on from its checkpoint where
+the campaign's folder is on a disk that the nodes share.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class RayBackend:
         rule: HopelessRule | None = None,
         **options: Any,
     ) -> None:
-        """`cpus` and `gpus` are what each slot takes (a fraction of a GPU is allowed); other options are LocalBackend's.
+        """`cpus` and `gpus` are what a slot takes (part of a GPU will do); other options are LocalBackend's.
 
         Raises TrainingError where ray is not installed or no cluster answers at the address.
         """
@@ -127,7 +127,7 @@ class RayBackend:
         *,
         baseline: Curve | None = None,
     ) -> Trained | Failed:
-        """See `Backend.train`. A lost actor or node is replaced and the training tried again, `retries` times."""
+        """See `Backend.train`. A lost actor or node is replaced, and the training tried again."""
         try:
             done = read_result(folder, job.digest)
         except (TrainingError, ValueError) as error:

@@ -58,6 +58,11 @@ def test_nothing_is_judged_beyond_the_bases_curve() -> None:
     assert stopped_at(STUCK, base=BASE[:3]) is None
 
 
+def test_the_base_is_compared_by_its_losses_alone() -> None:
+    losses_only = tuple(point.model_copy(update={"train_accuracy": 0.0}) for point in BASE)
+    assert stopped_at(STUCK, base=losses_only) == 4 and stopped_at(BASE, base=losses_only) is None
+
+
 def test_the_evidence_holds_the_numbers_it_went_by() -> None:
     evidence = judge(STUCK[:4], BASE, 10, RULE)
     assert evidence is not None

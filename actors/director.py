@@ -4,8 +4,6 @@ Every decision is a function of the tree as of its view: whichever event wakes i
 does what is due. So the order in which trainings end changes when things happen, and never what happens.
 """
 
-from store.projections.tree import Candidate
-
 from actors.actor import Agent, handles
 from actors.asking import settings_at
 from actors.context import AgentContext
@@ -24,6 +22,7 @@ from events.reflection import CandidateClosed, ReflectionRequested
 from events.training import CandidateFailed, CandidateTrained
 from nader.graph import print_block
 from nader.settings import CampaignSettings
+from store.projections.tree import Candidate
 
 BASE = "base"
 """Id of the candidate that the campaign starts from: round 0, the root of the tree."""

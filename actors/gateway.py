@@ -5,8 +5,6 @@ that hold.
 import json
 from collections.abc import Mapping
 
-from store.projections.ledger import Recorded
-
 from actors.actor import Effector, handles
 from actors.context import EffectorContext
 from actors.runtime import CapReached
@@ -34,6 +32,7 @@ from nader.llm import (
     call_embed,
 )
 from prompts import Message
+from store.projections.ledger import Recorded
 
 
 class Gateway(Effector):
@@ -190,7 +189,7 @@ class Embedding(Effector):
         if reply.vectors.shape[1] != asked.dimension:
             return EmbeddingFailed(
                 kind="wrong-dimension",
-                message=f"the embedder gave vectors of {reply.vectors.shape[1]} numbers, not {asked.dimension}",
+                message=f"the embedder's vectors have {reply.vectors.shape[1]} numbers, not {asked.dimension}",
             )
         return EmbeddingCompleted(
             vectors=ctx.put(reply.vectors.astype("<f4").tobytes()),

@@ -67,7 +67,10 @@ def check(text: str, role: Role, skeleton: Skeleton) -> Checked:
 
 @lru_cache(maxsize=256)
 def design_from(text: str) -> Design:
-    """The three blocks of a design's text; a parent is asked for by each of its children. Raises `BlockError`."""
+    """The three blocks of a design's text, held because every child asks for its parent's.
+
+    Raises `BlockError`.
+    """
     return Design.from_text(text)
 
 

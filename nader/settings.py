@@ -184,7 +184,7 @@ class CampaignSettings(_Section):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "digits": {},
+    "digits": {"search": {"base": "convnext"}},
     "fashion-mnist": {
         "search": {"candidates": 10},
         "training": {"dataset": "fashion-mnist", "skeleton": "fashion-mnist", "recipe": "fashion-mnist"},

@@ -48,7 +48,7 @@ class Experience(Projection):
         self._by_position: dict[int, ExperienceRow] = {}
         self._waiting: list[tuple[int, ExperienceRecorded]] = []
         """Those whose vectors have not been read yet."""
-        self._indexes: dict[int, VectorIndex] = {}
+        self._indexes: dict[int, VectorIndex[tuple[str, int]]] = {}
 
     def count(self, upto: int | None = None) -> int:
         """How many there were by then."""
@@ -83,7 +83,9 @@ class Experience(Projection):
             self._rows
         )  # superseded records may come up in place of their successors
         found = index.nearest(vector, k + spare, upto, visible=seen, kind=kind, role=role)
-        rows = [replace(self._by_position[int(key)], similarity=similarity) for key, similarity in found]
+        rows = [
+            replace(self._by_position[position], similarity=similarity) for (_, position), similarity in found
+        ]
         current = [
             row
             for row in rows
@@ -99,7 +101,7 @@ class Experience(Projection):
             if index is None:
                 index = self._indexes[event.dimension] = VectorIndex(event.dimension)
             index.add(
-                str(position),
+                (row.id, position),
                 np.frombuffer(self._blob(event.vector), dtype="<f4"),
                 position,
                 round=_IMPORTED if row.origin else row.round,

@@ -62,7 +62,7 @@ class _Space:
     positions: list[int]
     vectors: list[Vector]
     places: dict[str, int]
-    index: VectorIndex
+    index: VectorIndex[str]
 
 
 class Knowledge(Projection):

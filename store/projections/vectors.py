@@ -7,7 +7,7 @@ float64 and rounded, so that both give the same answer in the same order.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,11 @@ _SPARE = 16
 _MOST = 4096
 """sqlite-vec's limit on k."""
 _DIGITS = 6
+_DOUBT = 1e-5
+"""How far float32 sums may be off: rows that are as near as that to the last one wanted are all looked at
+exactly.
+Equal vectors need not have equal float32 sums, and there are many: one suggestion, several experiences.
+"""
 _ANY = (1 << 62) - 1
 _SCANNED = 2048
 """Rows up to which a scan takes less time than entering the last rows into sqlite-vec."""
@@ -31,23 +36,27 @@ def unit(vector: npt.ArrayLike) -> Vector:
     return (plain / length if length > 0 else plain).astype(np.float32)
 
 
+K = TypeVar("K", bound=str | tuple[str, int])
+"""What a row is known by; equals come in order of it."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Row:
-    key: str
+class _Row(Generic[K]):
+    key: K
     position: int
     round: int
     kind: str
     role: str
 
 
-class VectorIndex:
+class VectorIndex(Generic[K]):
     """Unit vectors of one dimension and one embedder, with what they are filtered by."""
 
     def __init__(self, dimension: int, *, scanned: int = _SCANNED) -> None:
         """`scanned`: rows up to which numpy scans them."""
         self.dimension = dimension
         self._scanned = scanned
-        self._rows: list[_Row] = []
+        self._rows: list[_Row[K]] = []
         self._vectors: Vector = np.empty((64, dimension), dtype=np.float32)
         """One row each, with room to grow."""
         self._marks: npt.NDArray[np.int64] = np.empty((64, 4), dtype=np.int64)
@@ -62,7 +71,7 @@ class VectorIndex:
 
     def add(
         self,
-        key: str,
+        key: K,
         vector: npt.ArrayLike,
         position: int,
         *,
@@ -98,7 +107,7 @@ class VectorIndex:
         visible: int | None = None,
         kind: str | None = None,
         role: str | None = None,
-    ) -> list[tuple[str, float]]:
+    ) -> list[tuple[K, float]]:
         """(key, cosine similarity) of the k nearest rows that pass the filters, by (−similarity, key)."""
         query = unit(vector)
         if k <= 0 or not self._rows or query.shape != (self.dimension,) or not query.any():
@@ -106,17 +115,25 @@ class VectorIndex:
         position = _ANY if upto is None else upto
         round = _ANY if visible is None else visible
         wanted = k + _SPARE
+        scored: list[tuple[K, float]] | None = None
         if len(self._rows) > self._scanned and wanted <= _MOST and self._searchable():
-            numbers = self._by_extension(query, wanted, position, round, kind, role)
-        else:
-            numbers = self._by_scan(query, wanted, position, round, kind, role)
+            found = self._by_extension(query, wanted, position, round, kind, role)
+            scored = self._scored(query, found)
+            if len(found) == wanted and scored[-1][1] > scored[k - 1][1] - _DOUBT:
+                scored = None  # as many as there are, all as near as the last one wanted: some may be missing
+        if scored is None:
+            scored = self._scored(query, self._by_scan(query, k, position, round, kind, role))
+        return scored[:k]
+
+    def _scored(self, query: Vector, numbers: list[int]) -> list[tuple[K, float]]:
+        """Rows with the similarity that counts, in the order that counts."""
         exact = query.astype(np.float64)
         scored = [
             (self._rows[n].key, round_off(float(self._vectors[n].astype(np.float64) @ exact)))
             for n in numbers
         ]
         scored.sort(key=lambda pair: (-pair[1], pair[0]))
-        return scored[:k]
+        return scored
 
     def _searchable(self) -> bool:
         """Whether sqlite-vec can be had."""
@@ -163,9 +180,8 @@ class VectorIndex:
         else:  # picking most of the rows out would take longer than going through all
             similar = (self._vectors[:size] @ query)[numbers]
         if len(numbers) > k:
-            nearest = np.argpartition(-similar, k)[:k]
-            least = similar[nearest].min()
-            numbers = numbers[similar >= least]  # with all that are equal to the last
+            least = np.partition(similar, len(similar) - k)[len(similar) - k]
+            numbers = numbers[similar >= least - _DOUBT]
         found: list[int] = numbers.tolist()
         return found
 

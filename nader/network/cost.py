@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nader.graph import Block, Counting, Design, Role, Sites, cost_at
-from nader.graph.shapes import infer
-from nader.graph.structure import structure
+from nader.graph import Counting, Design, Role, cost_at
 from nader.network.skeleton import Limits, Skeleton, site_table
 
 ROLES = (Role.STEM, Role.CELL, Role.DOWNSAMPLE)
@@ -60,20 +57,12 @@ def costs(
         sites = site_table(skeleton, role, tuple(widths))
         if sites is None:
             continue
-        block_params, block_macs = cost_at(design.block(role), sites, skeleton.counting)
-        if not skeleton.conv_bias:
-            block_params = block_params - _conv_biases(design.block(role), sites)
+        block_params, block_macs = cost_at(
+            design.block(role), sites, skeleton.counting, conv_bias=skeleton.conv_bias
+        )
         params += (block_params.reshape(len(widths), -1) * times).sum(axis=1)
         macs += (block_macs.reshape(len(widths), -1) * times).sum(axis=1)
     return params, macs
-
-
-def _conv_biases(block: Block, sites: Sites) -> Any:
-    """How many biases its convolutions would have, at each site."""
-    graph = structure(block)
-    tensors = infer(block, graph.order, sites, graph.blocked).tensors
-    channels = (tensors[node.index].sizes[1] for node in block.nodes if node.op == "Conv2d")
-    return sum((size if isinstance(size, int) else size[0] for size in channels), 0)
 
 
 def _head(

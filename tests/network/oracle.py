@@ -56,8 +56,12 @@ class Graph:
     nodes: dict[int, tuple[str, dict[str, str]]]
     edges: list[tuple[int, int]]
 
-    def inputs_of(self, index: int) -> list[int]:
-        return [source for source, target in self.edges if target == index]
+    def all_inputs(self) -> dict[int, list[int]]:
+        """The inputs of every node, in the order of the edges."""
+        inputs: dict[int, list[int]] = {index: [] for index in self.nodes}
+        for source, target in self.edges:
+            inputs[target].append(source)
+        return inputs
 
 
 def read(text: str) -> Graph:
@@ -86,7 +90,9 @@ def _number(numbers: dict[str, int], name: str) -> int:
     return int(name) if name.isdigit() else numbers.setdefault(name, 10**6 + len(numbers))
 
 
+@lru_cache(maxsize=50_000)
 def _operation(name: str, source: str) -> tuple[str, dict[str, str]]:
+    """The canonical name and the arguments by name; callers do not change them."""
     if name.lower() not in NAMES:
         raise Refused(f"unknown operation {name}")
     operation = NAMES[name.lower()]
@@ -124,6 +130,12 @@ def _parsed(source: str) -> ast.expr:
 
 def evaluate(source: str, variables: dict[str, int]) -> Value:
     """The value of an expression: exact fractions inside, rounded down at the end."""
+    return _value(source, tuple(variables.items()))
+
+
+@lru_cache(maxsize=50_000)
+def _value(source: str, items: tuple[tuple[str, int], ...]) -> Value:
+    variables = dict(items)
 
     def value(node: ast.expr) -> Fraction:
         match node:
@@ -200,6 +212,7 @@ class Interpreter:
 
     def __post_init__(self) -> None:
         self.order = _topological_order(self.graph)
+        self.inputs = self.graph.all_inputs()
 
     def __call__(self, x: torch.Tensor, training: bool) -> torch.Tensor:
         variables = {"B": x.shape[0], "C": self.C, "dim": self.dim, "H": self.H, "W": self.W}
@@ -207,8 +220,8 @@ class Interpreter:
         sides: dict[int, Sides] = {}
         for index in self.order:
             operation, sources = self.graph.nodes[index]
-            inputs = [values[source] for source in self.graph.inputs_of(index)]
-            before = [sides[source] for source in self.graph.inputs_of(index)]
+            inputs = [values[source] for source in self.inputs[index]]
+            before = [sides[source] for source in self.inputs[index]]
             if operation in ("Linear", "LN") and before[0][-1:] == (True,):
                 raise Refused(f"{operation} over a side of the map")
             if operation == "input":
@@ -316,6 +329,7 @@ def _sides(operation: str, sources: dict[str, str], before: list[Sides], rank: i
     return tuple(map(any, zip(*widest, strict=True)))
 
 
+@lru_cache(maxsize=50_000)
 def _variables(source: str) -> set[str]:
     """The variables of an expression."""
     return {node.id for node in ast.walk(_parsed(source)) if isinstance(node, ast.Name)}
@@ -376,8 +390,9 @@ def _topological_order(graph: Graph) -> list[int]:
         raise Refused("one input and one output are needed")
     if any(end not in graph.nodes for edge in graph.edges for end in edge):
         raise Refused("an edge to a node that does not exist")
+    inputs = graph.all_inputs()
     for index, (operation, arguments) in graph.nodes.items():
-        count = len(graph.inputs_of(index))
+        count = len(inputs[index])
         wanted = {"input": (0, 0), "output": (1, 1), "Multiply": (2, 2)}.get(operation, (2, 10**6))
         if operation in ONE_INPUT:
             wanted = (1, 1)
@@ -393,7 +408,7 @@ def _topological_order(graph: Graph) -> list[int]:
                 raise Refused(f"{operation} takes dimensions as plain numbers")
     order: list[int] = []
     while len(order) < len(graph.nodes):
-        ready = [i for i in graph.nodes if i not in order and all(j in order for j in graph.inputs_of(i))]
+        ready = [i for i in graph.nodes if i not in order and all(j in order for j in inputs[i])]
         if not ready:
             raise Refused("a cycle")
         order += ready

@@ -13,12 +13,13 @@ from tests.network.random_blocks import random_graph, to_text
 from tests.network.test_module import shaken
 
 DIGITS = get_skeleton("digits")
+SHORT = DIGITS.model_copy(update={"cells": (1, 1), "multipliers": (1, 2)})
 TOLERANCE = 1e-4
 
 
 def _network(name: str):
-    built = at_some_width(designs()[name], DIGITS)
-    return shaken(build_network(built.design, DIGITS, built.width, 10)).eval()
+    built = at_some_width(designs()[name], SHORT)
+    return shaken(build_network(built.design, SHORT, built.width, 10)).eval()
 
 
 def _accepted_blocks(seeds: range, site: Site):
@@ -52,12 +53,12 @@ def _onnx_agrees(module: torch.nn.Module, path, *image: int) -> None:
         _close(found, module(x).detach())
 
 
-@pytest.mark.parametrize("name", ["every operator", "convnext"])
+@pytest.mark.parametrize("name", ["every operator"])
 def test_a_network_goes_through_torch_export_with_a_free_batch(name):
     _exports(_network(name), 1, 8, 8)
 
 
-@pytest.mark.parametrize("name", ["every operator", "se-resnet"])
+@pytest.mark.parametrize("name", ["every operator"])
 def test_a_network_compiles_as_one_graph_and_trains_alike(name):
     network = _network(name)
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
@@ -80,7 +81,7 @@ def test_a_design_is_exported_by_its_width(tmp_path):
     pytest.importorskip("onnxscript")
     onnx = pytest.importorskip("onnx")
     path = tmp_path / "network.onnx"
-    export_onnx(designs()["nas-bench-201"], DIGITS, 4, 10, path)
+    export_onnx(designs()["nas-bench-201"], SHORT, 4, 10, path)
     graph = onnx.load(str(path)).graph
     assert [value.name for value in graph.input] == ["image"]
     assert [value.name for value in graph.output] == ["logits"]
@@ -89,7 +90,7 @@ def test_a_design_is_exported_by_its_width(tmp_path):
 def test_an_export_that_cannot_be_written_says_so(tmp_path):
     pytest.importorskip("onnxscript")
     with pytest.raises(ExportError, match=r"network\.onnx could not be written"):
-        export_onnx(designs()["nas-bench-201"], DIGITS, 4, 10, tmp_path / "absent" / "network.onnx")
+        export_onnx(designs()["nas-bench-201"], SHORT, 4, 10, tmp_path / "absent" / "network.onnx")
 
 
 @pytest.mark.slow

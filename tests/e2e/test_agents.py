@@ -1,0 +1,318 @@
+"""What the agents do in a whole campaign: strategies, ablations, retrieval, repair, experience."""
+
+import asyncio
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from actors.proposer import OWN, SIMPLE_EDITS
+from nader.graph import base_design, parse, print_block
+from nader.reflection import rederive
+from nader.workspace import Workspace
+from prompts.tags import section
+from tests.conftest import shared_data
+from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign
+from tests.e2e.reading import read_library
+from tests.servers.openai_server import serve
+from tests.servers.scenario import Scenario
+
+LONG = (
+    "search.base=resnet-basic",
+    "search.candidates=9",
+    "search.width=3",
+    "search.lookahead=1",
+    "synchronous=NORMAL",
+)
+RUN = "run-1"
+BASE = base_design("resnet-basic")
+
+
+def prompts_of(folder, name, run=None):
+    """(candidate or None, user message) of every question asked with a template, in order."""
+    found = []
+    with Workspace(folder).reader() as reader:
+        for envelope in events(folder, run):
+            if envelope.type == "ChatRequested" and envelope.event.prompt == name:
+                text = reader.blob(envelope.event.messages[-1].digest).decode()
+                found.append((envelope, text))
+    return found
+
+
+def of_type(log, name):
+    """The events of one type."""
+    return [envelope.event for envelope in log if envelope.type == name]
+
+
+FEW = ("search.candidates=1", "search.width=1", "search.retrieved=1")
+
+
+def scripted(folder, answers, sets=FEW):
+    """A campaign whose model gives these answers, by template, and the rule-based designer's after them."""
+    with serve(Scenario(task_answers=answers)) as server:
+        chosen = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+        common = ("search.base=resnet-basic", "synchronous=NORMAL", "llm.backoff_s=0.01")
+        ending = run_campaign(folder, (*common, *chosen, *sets))
+    check_log(folder)
+    return ending, events(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A campaign of three rounds with the rule-based designer."""
+    folder = tmp_path_factory.mktemp("whole")
+    run_campaign(folder, LONG)
+    check_log(folder)
+    return folder
+
+
+# ---- choosing and proposing
+
+
+@pytest.mark.parametrize("strategy", ["dfs", "bfs", "mixed", "greedy", "random"])
+def test_a_campaign_runs_to_its_end_with_every_strategy(tmp_path, strategy):
+    sets = ("search.candidates=4", "search.width=1", "search.lookahead=0", "synchronous=NORMAL")
+    ending = run_campaign(tmp_path, (*sets, f"search.strategy={strategy}"))
+    check_log(tmp_path)
+    log = events(tmp_path)
+    assert (ending.kind, of_type(log, "CampaignFinished")[0].reason) == ("finished", "completed")
+    chosen = of_type(log, "ParentChosen")
+    assert {c.strategy for c in chosen} == {strategy} and all(c.reason for c in chosen)
+    assert chosen[0].parent == "base"
+
+
+def test_an_inspiration_is_never_proposed_twice_for_a_parent(whole):
+    made = Counter((p.parent, p.inspiration) for p in of_type(events(whole, RUN), "ProposalMade"))
+    assert len(made) >= 9 and set(made.values()) == {1}
+    rounds = of_type(events(whole, RUN), "InspirationsRanked")
+    proposed = {}
+    for ranked, chosen in zip(rounds, of_type(events(whole, RUN), "ParentChosen"), strict=True):
+        assert not proposed.get(chosen.parent, set()) & set(ranked.retrieved)
+        used = {p.inspiration for p in of_type(events(whole, RUN), "ProposalMade") if p.round == ranked.round}
+        proposed.setdefault(chosen.parent, set()).update(used)
+
+
+def test_ten_inspirations_are_retrieved_at_levels_and_ranked_by_the_model(whole):
+    first, *later = of_type(events(whole, RUN), "InspirationsRanked")
+    assert (len(first.retrieved), first.by, set(first.levels)) == (10, "model", {"unexplored"})
+    assert all(set(r.ranking) == set(r.retrieved) and len(r.retrieved) == 10 for r in [first, *later])
+    assert {"unexplored", "drawn"} <= set(later[-1].levels)
+
+
+def test_without_literature_the_models_own_ideas_are_tried(tmp_path):
+    run_campaign(tmp_path, (*SMALL, "search.reader=own-ideas"))
+    check_log(tmp_path)
+    log = events(tmp_path)
+    assert prompts_of(tmp_path, "propose_freely") and not prompts_of(tmp_path, "rank_inspirations")
+    assert not of_type(log, "InspirationRecorded")
+    proposals = of_type(log, "ProposalMade")
+    assert proposals and all(p.inspiration.startswith(f"{OWN}-") and p.paper == "" for p in proposals)
+    assert {r.by for r in of_type(log, "InspirationsRanked")} == {"model"}
+
+
+def test_the_fixed_list_of_ten_simple_edits_stands_in_for_reading(tmp_path):
+    run_campaign(tmp_path, (*SMALL, "search.reader=fixed-list", "search.proposer=off"))
+    check_log(tmp_path)
+    log = events(tmp_path)
+    proposals = of_type(log, "ProposalMade")
+    assert proposals and all(p.suggestion in SIMPLE_EDITS for p in proposals)
+    assert not of_type(log, "InspirationRecorded")
+    assert not prompts_of(tmp_path, "rank_inspirations") and not prompts_of(tmp_path, "propose_freely")
+    by_parent = {}
+    for proposal in proposals:
+        by_parent.setdefault(proposal.parent, []).append(proposal.suggestion)
+    assert all(len(tried) > 10 or len(set(tried)) == len(tried) for tried in by_parent.values())
+
+
+def test_without_the_proposer_parent_and_inspirations_are_drawn(tmp_path):
+    run_campaign(tmp_path, (*SMALL, "search.proposer=off"))
+    check_log(tmp_path)
+    log = events(tmp_path)
+    assert {c.strategy for c in of_type(log, "ParentChosen")} == {"random"}
+    assert {r.by for r in of_type(log, "InspirationsRanked")} == {"drawn at random"}
+    assert {level for r in of_type(log, "InspirationsRanked") for level in r.levels} == {"drawn"}
+    assert not prompts_of(tmp_path, "rank_inspirations")
+
+
+# ---- the Modifier's prompts
+
+
+def test_at_most_five_experiences_are_shown_and_only_those_of_visible_rounds(whole):
+    log = events(whole, RUN)
+    proposals = {p.candidate: p for p in of_type(log, "ProposalMade")}
+    rows = of_type(log, "ExperienceRecorded")
+    shown = 0
+    for envelope, text in prompts_of(whole, "modify_cell", RUN):
+        proposal = proposals[envelope.correlation]
+        told = section(text, "experience")
+        lines = [line for line in told.splitlines() if line.startswith("- (")]
+        allowed = {
+            f"- ({r.role}, {r.category}) {r.tip}"
+            for r in rows
+            if r.round <= proposal.visible and r.role == "cell"
+        }
+        assert set(lines) <= allowed and len(lines) == min(5, len(allowed))
+        assert lines or told == "None yet."
+        shown += len(lines)
+    assert shown > 0, "a later round is shown what the first one taught"
+
+
+def test_no_experiences_are_shown_where_the_setting_is_zero(tmp_path):
+    run_campaign(tmp_path, (*SMALL, "search.lookahead=0", "modifier.experiences=0"))
+    told = {section(text, "experience") for _, text in prompts_of(tmp_path, "modify_cell")}
+    assert told == {"None yet."}
+
+
+def test_the_stem_and_downsample_prompt_contains_the_new_cell_and_matching_examples(whole):
+    with Workspace(whole).reader() as reader:
+        cells = {
+            e.correlation: reader.blob(e.event.block).decode()
+            for e in events(whole, RUN)
+            if e.type == "DraftAccepted" and e.event.role == "cell"
+        }
+    asked = prompts_of(whole, "design_stem_and_downsample", RUN)
+    assert len(asked) >= 9
+    for envelope, text in asked:
+        assert parse(section(text, "cell")) == parse(cells[envelope.correlation])
+        assert section(text, "examples").count("##") >= 12, "two designs of three blocks"
+
+
+# ---- drafts, repair, duplicates
+
+
+INVALID = (
+    "<block>\n##broken##\n0:input\n1:output\n2:Conv2d(out_channels=C/3,kernel_size=3)\n0->2\n2->1\n</block>"
+)
+
+
+def test_a_cell_that_is_never_right_is_abandoned_after_five_starts_of_five_drafts(tmp_path):
+    answers = {"modify_cell": (INVALID,) * 500, "repair": (INVALID,) * 2000}
+    ending, log = scripted(tmp_path, answers)
+    abandoned = of_type(log, "DesignAbandoned")
+    assert {a.attempts for a in abandoned} == {25}
+    drafts = of_type(log, "DraftRejected")
+    first = [(d.round, d.attempt) for d in drafts if d.candidate == abandoned[0].candidate]
+    assert first == [(start, attempt) for start in range(1, 6) for attempt in range(1, 6)]
+    assert {a.category for a in abandoned} == {drafts[0].codes[0]}
+    assert of_type(log, "CampaignFinished")[0].reason == "exhausted" and ending.kind == "finished"
+    failures = [r for r in of_type(log, "ExperienceRecorded") if r.kind == "failure"]
+    assert {(f.category, f.role) for f in failures} == {(drafts[0].codes[0], "cell")}
+    assert {c.outcome for c in of_type(log, "CandidateClosed")} == {"abandoned"}
+
+
+def test_a_stem_that_is_never_right_is_abandoned_and_the_cell_is_kept(tmp_path):
+    stem = INVALID.replace("block>", "stem>")
+    down = INVALID.replace("block>", "downsample>")
+    answers = {"design_stem_and_downsample": (stem + down,) * 500, "repair": (INVALID,) * 2000}
+    _, log = scripted(tmp_path, answers, (*FEW, "modifier.rounds=2", "modifier.tries=2"))
+    abandoned = of_type(log, "DesignAbandoned")
+    assert abandoned and all("stem and downsample" in a.reason for a in abandoned)
+    assert {a.attempts for a in abandoned} == {1 + 2 * 2 * 2}
+
+
+def test_a_model_that_answers_nothing_of_use_abandons_the_proposal_as_such(tmp_path):
+    answers = {"modify_cell": ("I would rather talk about the weather.",) * 500}
+    _, log = scripted(tmp_path, answers)
+    assert {a.category for a in of_type(log, "DesignAbandoned")} == {"llm"}
+    assert "malformed" in of_type(log, "DesignAbandoned")[0].reason
+
+
+def test_an_unchanged_cell_is_recognised_and_sent_back(tmp_path):
+    renamed = print_block(BASE.cell).replace(BASE.cell.name, "NewName")
+    _, log = scripted(tmp_path, {"modify_cell": (f"<block>\n{renamed}\n</block>",)})
+    rejected = of_type(log, "DraftRejected")
+    assert next(d.codes for d in rejected if d.role == "cell") == ("no-op",)
+    [(_, text), *_] = prompts_of(tmp_path, "repair")
+    suggestion = of_type(log, "ProposalMade")[0].suggestion
+    assert suggestion in section(text, "problems")
+    assert of_type(log, "CampaignFinished")[0].reason == "completed"
+
+
+def test_equal_designs_are_trained_once(tmp_path):
+    edited = "<block>\n" + print_block(BASE.cell).replace("ReLU", "GELU") + "\n</block>"
+    _, log = scripted(tmp_path, {"modify_cell": (edited,) * 3}, ("search.candidates=3", "search.width=3"))
+    duplicates = of_type(log, "DuplicateRecognised")
+    assert [(d.candidate, d.original) for d in duplicates[:2]] == [("r1-2", "r1-1"), ("r1-3", "r1-1")]
+    started = Counter(t.job for t in of_type(log, "TrainingStarted"))
+    assert set(started.values()) == {1}
+    views, _ = folded(tmp_path)
+    figures = {views.tree.candidate(c).validation for c in ("r1-1", "r1-2", "r1-3")}
+    assert len(figures) == 1 and None not in figures
+
+
+# ---- experience
+
+
+def real_repairs():
+    """Drafts that a model wrote, with the problem and its repair, as they were recorded."""
+    drafts = json.loads(shared_data("data/nader-official/llm_drafts.json").read_text())
+    return [d for d in drafts if d["kind"] == "repaired" and d["stage"] == "base"]
+
+
+SIMILAR = (
+    "Add parallel branches with kernels of different size and concatenate them in the block.",
+    "Let the block have a second branch whose kernels are larger, and join both branches by concatenation.",
+)
+
+
+@pytest.mark.parametrize("number", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_real_repaired_draft_becomes_experience_and_is_found_for_a_similar_suggestion(tmp_path, number):
+    draft = real_repairs()[number]
+    listed = [{"id": n, "paper_id": 1, "inspiration": text} for n, text in enumerate(SIMILAR, 1)]
+    (tmp_path / "list.json").write_text(json.dumps(listed))
+    read_library(tmp_path, tmp_path / "list.json", "similar", filtered=False)
+    sets = ("search.candidates=2", "search.width=1", "search.lookahead=0")
+    sets += ("search.library=['similar']", "search.shipped_inspirations=false")
+    answers = {
+        "modify_cell": (f"<block>\n{draft['blocks']['base_block']}\n</block>",),
+        "repair": (f"<block>\n{draft['repaired_blocks']['base_block']}\n</block>",),
+    }
+    _, log = scripted(tmp_path, answers, sets)
+    [repair] = [r for r in of_type(log, "ExperienceRecorded") if r.kind == "repair"]
+    rejected = of_type(log, "DraftRejected")[0]
+    assert (repair.category, repair.role) == (rejected.codes[0], "cell")
+    _, text = prompts_of(tmp_path, "modify_cell")[-1]
+    assert f"({repair.role}, {repair.category}) {repair.tip}" in section(text, "experience")
+    second = of_type(log, "ProposalMade")[-1]
+    assert {repair.suggestion, second.suggestion} == set(SIMILAR)
+
+
+def test_experience_of_an_earlier_run_is_brought_along_and_shown_from_the_first_round(whole):
+    run_campaign(whole, (*SMALL, "search.experience_from=['run-1']", "seed=5"), name="second")
+    check_log(whole, "second")
+    earlier = of_type(events(whole, RUN), "ExperienceRecorded")
+    brought = [r for r in of_type(events(whole, "second"), "ExperienceRecorded") if r.origin]
+    assert {r.experience for r in brought} == {f"run-1/{r.experience}" for r in earlier}
+    assert {r.origin for r in brought} == {"run-1"}
+    tips = {f"- ({r.role}, {r.category}) {r.tip}" for r in brought if r.role == "cell"}
+    _, text = prompts_of(whole, "modify_cell", "second")[0]
+    lines = section(text, "experience").splitlines()
+    assert len(lines) == 5 and set(lines) <= tips
+
+
+def test_what_is_learned_can_be_derived_anew_and_the_run_is_not_touched(whole):
+    before = [(e.position, e.hash) for e in events(whole, RUN)]
+    report = asyncio.run(rederive(Workspace(whole), RUN))
+    assert report.branch == "run-1-reflect-1" and report.ending.kind == "finished"
+    assert [(e.position, e.hash) for e in events(whole, RUN)] == before
+    views, _ = folded(whole, RUN)
+    again, _ = folded(whole, report.branch)
+    closed = of_type(events(whole, RUN), "CandidateClosed")
+    assert report.candidates == len(closed)
+    assert sum(report.by_kind.values()) == report.experiences == views.experience.count()
+    told = [(r.id, r.kind, r.tip) for r in views.experience.all()]
+    assert [(r.id, r.kind, r.tip) for r in again.experience.all()] == told, "the same model, the same tips"
+
+
+def test_every_trained_candidate_leaves_a_lesson_with_its_gain(whole):
+    log = events(whole, RUN)
+    views, _ = folded(whole, RUN)
+    lessons = of_type(log, "LessonRecorded")
+    assert len(lessons) == sum(c.outcome in ("improved", "not-improved") for c in views.tree.candidates())
+    for lesson in lessons:
+        child, parent = views.tree.candidate(lesson.candidate), views.tree.candidate(lesson.parent)
+        assert lesson.gain == pytest.approx(child.validation - parent.validation, abs=1e-5)
+    told = [section(text, "experience") for _, text in prompts_of(whole, "rank_inspirations", RUN)]
+    assert told[0] == "Nothing has been tried yet."
+    assert re.match(r"- [+-]\d+\.\d\d points: ", told[-1])

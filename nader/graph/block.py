@@ -162,9 +162,9 @@ class Block:
         nodes: Iterable[Node] | None = None,
         edges: Iterable[tuple[int, int]] | None = None,
     ) -> Block:
-        """A copy with another name, other nodes or other edges, without notes."""
+        """A copy with another name (what of it a header can hold), other nodes or edges, without notes."""
         return Block(
-            self.name if name is None else name,
+            self.name if name is None else clean_name(name) or "block",
             self.nodes if nodes is None else tuple(nodes),
             self.edges if edges is None else tuple(edges),
         )

@@ -300,7 +300,7 @@ def test_small_tangles_agree_with_networkx_pair_by_pair():
 
 @pytest.mark.slow
 def test_many_small_tangles_agree_with_networkx_pair_by_pair():
-    assert compare_many(1_000, 9_000) > 10_000
+    assert sum(compare_many(first, first + 500) for first in range(1_000, 9_000, 500)) > 50_000
 
 
 @pytest.mark.slow

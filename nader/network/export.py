@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nader.network.errors import ExportError
@@ -30,6 +31,8 @@ def export_onnx(
 
 def export_module_onnx(module: nn.Module, image: tuple[int, ...], path: str | PathLike[str]) -> None:
     """Writes a trained module as ONNX, in evaluation mode, for any batch of inputs shaped `image`."""
+    if not Path(path).parent.is_dir():
+        raise ExportError(f"{path} could not be written: there is no folder {Path(path).parent}")
     import torch
 
     try:

@@ -125,7 +125,9 @@ class _BlockWriter:
             unpack = ", ".join(name if name in taken else "_" for name in ("B", "C", "H", "W"))
             lines.insert(0, f"{unpack} = x.shape")
         used = tuple(n for n in ("C", "dim", "H", "W") if n in _names("\n".join([*layers, *keep])))
-        body = [f"class {self._class_name(number)}(nn.Module):", f'    """{_docstring(self.title)}"""', ""]
+        shapes = _shapes([self.sites[index] for index in group])
+        doc = f'    """{_docstring(self.title)}: {shapes}."""'
+        body = [f"class {self._class_name(number)}(nn.Module):", doc, ""]
         if layers or keep:
             arguments = ", ".join(["self", *used])
             body += [f"    def __init__({arguments}):", "        super().__init__()"]
@@ -143,9 +145,22 @@ def _with_self(line: str) -> str:
     return re.sub(r"(?<![\w.])dim(?![\w=])", "self.dim", line)
 
 
+def _shapes(sites: Sequence[Site]) -> str:
+    """What goes in and what comes out, in numbers where there is but one place."""
+    first = sites[0]
+    sizes: tuple[object, ...]
+    if len(sites) == 1:
+        sizes = (first.C, first.H, first.W, *first.output_shape)
+    else:
+        sides = ("H", "W") if first.stride == 1 else (f"H / {first.stride}", f"W / {first.stride}")
+        sizes = ("C", "H", "W", _Forms(tuple(sites))([site.dim for site in sites]), *sides)
+    before, after = sizes[:3], sizes[3:]
+    return f"[B, {', '.join(map(str, before))}] -> [B, {', '.join(map(str, after))}]"
+
+
 def _docstring(title: str) -> str:
     plain = "".join(c if c.isalnum() or c in " _-." else " " for c in title).strip()
-    return plain or "A block."
+    return plain or "block"
 
 
 def _outline(step: Step) -> Step:

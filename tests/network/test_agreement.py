@@ -1,5 +1,6 @@
 """The verifier accepts exactly the blocks that build and run in PyTorch."""
 
+import dataclasses
 import json
 import random
 from fractions import Fraction
@@ -7,9 +8,10 @@ from fractions import Fraction
 import pytest
 import torch
 
-from nader.graph import Role, Site
+from nader.graph import BlockError, Role, Site, parse, verify
 from tests.conftest import shared_data
 from tests.graph import strategies
+from tests.network import agreement
 from tests.network.agreement import disagreements
 from tests.network.random_blocks import edited, random_graph, to_text
 
@@ -20,11 +22,12 @@ STRIDES = {Role.CELL: (1,), Role.STEM: (1, 4), Role.DOWNSAMPLE: (2,)}
 
 @pytest.fixture(autouse=True)
 def _quick_on_tiny_tensors():
-    threads = torch.get_num_threads()
+    threads, library = torch.get_num_threads(), torch.backends.mkldnn.enabled
     torch.set_num_threads(1)
-    with torch.backends.mkldnn.flags(enabled=False):
-        yield
+    torch.backends.mkldnn.enabled = False
+    yield
     torch.set_num_threads(threads)
+    torch.backends.mkldnn.enabled = library
 
 
 def _sites(role: Role, stride: int) -> list[Site]:
@@ -84,6 +87,26 @@ def _agree(texts: list[tuple[str, Role, str]]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_comparison_catches_a_false_valid_and_a_false_invalid(monkeypatch):
+    right = "##a##\n0:input\n1:output\n2:ReLU\n0->2->1\n"
+    wrong = right.replace("ReLU", "Conv2d(out_channels=C+1,kernel_size=1)")
+    sites = _sites(Role.CELL, 1)
+    assert not disagreements(right, Role.CELL, sites)
+    assert not disagreements(wrong, Role.CELL, sites)
+
+    def inverted(block, role, sites):
+        verdict = verify(block, role, sites)
+        return dataclasses.replace(verdict, ok_sites=~verdict.ok_sites)
+
+    monkeypatch.setattr(agreement, "verify", inverted)
+    assert [
+        "refuses it" in line and "runs it" in line for line in disagreements(right, Role.CELL, sites)
+    ] == [True] * 6
+    assert [
+        "accepts it" in line and "output (2, " in line for line in disagreements(wrong, Role.CELL, sites)
+    ] == [True] * 6
+
+
 def _random_case(seed: int) -> tuple[str, Role, list[Site]]:
     """A block and two places for it, by one of two generators of different habits."""
     rng = random.Random(seed)
@@ -128,8 +151,6 @@ def test_verifier_and_pytorch_agree_on_two_hundred_thousand_random_blocks(chunk)
 
 
 def test_published_blocks_of_two_inputs_are_refused_and_the_others_work_somewhere():
-    from nader.graph import BlockError, parse, verify
-
     for name, role, text in _block_texts():
         try:
             works = any(

@@ -1,4 +1,4 @@
-"""Measure training, in ratios of one run: `python benchmarks/training.py [PART …]`, or all parts in this order.
+"""Measure training, in ratios of one run: `python benchmarks/training.py [PART …]`; all parts without one.
 
 augment     images a second on one core: batched augmentation against a torchvision DataLoader
 loop        epoch time against a bare loop over tensors that are ready
@@ -100,9 +100,7 @@ def augment() -> None:
 
     loader = DataLoader(PillowImages(part), batch_size=batch, shuffle=True)
     fast, slow = 5000 / best(ours), 5000 / best(lambda: [None for _ in loader], times=3)
-    print(
-        f"augment: {fast:,.0f} images/s against {slow:,.0f} of the DataLoader on one core: {fast / slow:.1f} times"
-    )
+    print(f"augment: {fast:,.0f} images/s on one core, DataLoader {slow:,.0f}: {fast / slow:.1f} times")
 
 
 def _job(base: str, recipe: Recipe, skeleton: str, dataset: str, width: int, seed: int = 777) -> TrainingJob:
@@ -171,7 +169,7 @@ def overhead() -> None:
     """What a warm worker adds to each training: set-up, measuring, files, messages."""
     wall, training = asyncio.run(_train_all(1, _small_jobs(8, 20)))
     print(
-        f"overhead: 8 trainings took {wall:.2f} s, {training:.2f} s of it in training: {wall / training:.3f} times"
+        f"overhead: 8 trainings took {wall:.2f} s, {training:.2f} of it training: {wall / training:.3f} times"
     )
 
 
@@ -195,14 +193,11 @@ def separation() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 found.append(Training(job, data, Path(folder), torch.device("cpu")).run().validation or 0.0)
         seconds = (time.process_time() - began) / len(SEEDS)
-        figures[base] = (100 * statistics.mean(found), 100 * statistics.stdev(found))
-        print(
-            f"separation: {base} {figures[base][0]:.1f} ± {figures[base][1]:.2f} %, {seconds:.1f} CPU seconds each"
-        )
+        mean, noise = figures[base] = (100 * statistics.mean(found), 100 * statistics.stdev(found))
+        print(f"separation: {base} {mean:.1f} ± {noise:.2f} %, {seconds:.1f} CPU seconds each")
     (a, x), (b, y) = figures.values()
-    print(
-        f"separation: {abs(a - b):.1f} points apart, {abs(a - b) / ((x * x + y * y) / 2) ** 0.5:.0f} times the noise"
-    )
+    noise = ((x * x + y * y) / 2) ** 0.5
+    print(f"separation: {abs(a - b):.1f} points apart, {abs(a - b) / noise:.0f} times the noise")
 
 
 def gpu() -> None:
@@ -214,9 +209,7 @@ def gpu() -> None:
     part = made_up(count)
     info = replace(CIFAR, train=count, validation=0, test=0)
     slow = _reference_rate(part, device)
-    print(
-        f"gpu: {torch.cuda.get_device_name(device)}; reference pipeline, 4 loader processes: {slow:,.0f} images/s"
-    )
+    print(f"gpu: {torch.cuda.get_device_name(device)}; reference, 4 loader processes: {slow:,.0f} images/s")
     for name in ("nas-bench-201", "nas-bench-201-12-fast", "nas-bench-201-fast"):
         recipe = get_recipe(name).model_copy(update={"evaluate_every": 1000, "epochs": 1000})
         job = _job("resnet-basic", recipe, "nas-bench-201", "cifar10", 16)

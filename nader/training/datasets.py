@@ -149,12 +149,13 @@ def dataset_identity(name: str, data_dir: str | Path | None = None) -> str:
 
 
 def folder_of(name: str, data_dir: str | Path | None) -> Path:
-    """Where a data set is looked for: the user's folder, Debian's for Fashion-MNIST, or the default."""
-    if data_dir is not None:
-        return Path(data_dir).expanduser()
-    if name.startswith("fashion-mnist") and DEBIAN_FASHION_MNIST.is_dir():
+    """Where a data set is looked for: the user's folder or the default; for Fashion-MNIST, then Debian's."""
+    from nader.training import formats
+
+    folder = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
+    if name.startswith("fashion-mnist") and DEBIAN_FASHION_MNIST.is_dir() and not formats.present(folder):
         return DEBIAN_FASHION_MNIST
-    return default_data_dir()
+    return folder
 
 
 def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
@@ -234,7 +235,7 @@ def check_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
 
 
 def get_dataset(name: str, data_dir: str | Path | None = None) -> Path:
-    """Download what can be downloaded into the data folder, checked by digest. Returns the folder.
+    """Download into the data folder what is not there yet, checked by digest. Returns where the files are.
 
     Raises DataMissingError where a person has to fetch the files, or where the download fails.
     """
@@ -242,7 +243,7 @@ def get_dataset(name: str, data_dir: str | Path | None = None) -> Path:
 
     base = name.removesuffix("-full")
     dataset_info(name, data_dir)
-    folder = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
+    folder = folder_of(name, data_dir)
     download.fetch(base, folder)
     return folder
 

@@ -102,6 +102,15 @@ def require(base: str, folder: Path) -> Path:
     return found
 
 
+def present(folder: Path, base: str = "fashion-mnist") -> bool:
+    """Whether a folder holds all files of a data set."""
+    try:
+        require(base, folder)
+    except DataMissingError:
+        return False
+    return True
+
+
 def read_checked(path: Path, md5: str) -> bytes:
     """A file's bytes. Raises DatasetError where the MD5 differs, DataMissingError where it vanished."""
     try:

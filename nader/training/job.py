@@ -32,7 +32,6 @@ class FailureKind(StrEnum):
     DATA_MISSING = "data-missing"
     CANCELLED = "cancelled"
     HOPELESS = "hopeless"
-    PRUNED = "pruned"
     LOST_NODE = "lost-node"
 
 
@@ -114,7 +113,7 @@ class Failed(_Value):
     curve: Curve = ()
     seconds: float = 0.0
     evidence: Evidence | None = None
-    """Set for `hopeless` and `pruned`."""
+    """Set for `hopeless`."""
 
 
 Outcome = Annotated[Trained | Failed, Field(discriminator="status")]

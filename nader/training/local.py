@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nader.training.errors import TrainingError
@@ -13,6 +13,7 @@ from nader.training.job import Curve, Failed, FailureKind, Progress, Trained, Tr
 from nader.training.process import WorkerProcess
 from nader.training.results import failed, read_result
 from nader.training.slots import Slot, make_slots, memory_bytes, suggest_slots
+from nader.training.tensorboard import CurveWriter, require_tensorboard
 
 
 class LocalBackend:
@@ -28,12 +29,16 @@ class LocalBackend:
         time_limit: float | None = None,
         rule: HopelessRule | None = None,
         threads: int = 1,
+        tensorboard: bool = False,
     ) -> None:
         """Slots: found on this machine where None; so many on the CPU where a number.
 
         `memory_limit` is bytes a worker (default: nine tenths of the memory, shared by the slots); the
         time-outs are seconds without a sign of life, without a finished step, and for a whole training.
+        `tensorboard` writes event files beside the checkpoints (TrainingError where it is not installed).
         """
+        if tensorboard:
+            require_tensorboard()
         if slots is None:
             slots = suggest_slots()
         self._slots = make_slots(["cpu"] * slots) if isinstance(slots, int) else tuple(slots)
@@ -47,7 +52,7 @@ class LocalBackend:
             self._free.put_nowait(slot.index)
         self._workers: dict[int, WorkerProcess] = {}
         self._busy: dict[int, WorkerProcess] = {}
-        self._closing = False
+        self._closing, self._tensorboard = False, tensorboard
 
     @property
     def slots(self) -> int:
@@ -78,9 +83,29 @@ class LocalBackend:
         try:
             if self._closing:
                 return Failed(kind=FailureKind.CANCELLED, message="The training back end was closed.")
-            return await self._train_in(self._slots[index], job, folder, on_progress, baseline)
+            with self._curves(folder, on_progress) as say:
+                return await self._train_in(self._slots[index], job, folder, say, baseline)
         finally:
             self._free.put_nowait(index)
+
+    @contextlib.contextmanager
+    def _curves(
+        self, folder: Path, on_progress: Callable[[Progress], None]
+    ) -> Iterator[Callable[[Progress], None]]:
+        """Progress goes to the caller, and to TensorBoard's files where they are wanted."""
+        if not self._tensorboard:
+            yield on_progress
+            return
+        writer = CurveWriter(folder / "tensorboard")
+
+        def say(progress: Progress) -> None:
+            writer.add(progress)
+            on_progress(progress)
+
+        try:
+            yield say
+        finally:
+            writer.close()
 
     async def _train_in(
         self,

@@ -72,6 +72,7 @@ class Training:
         self.model: nn.Module = model.to(device).to(memory_format=self._layout)
         self._forward: Callable[[torch.Tensor], torch.Tensor] = self.model
         if self.recipe.compile:
+            torch.compiler.reset()  # else a warm worker reaches the limit of recompilations
             self._forward = torch.compile(self.model)
         self.optimiser = make_optimiser(self.model, self.recipe)
         self._generator = torch.Generator().manual_seed(job.seed)
@@ -305,7 +306,11 @@ def _numerics(recipe: Recipe) -> Iterator[Callable[[], bool]]:
     torch.backends.cudnn.benchmark = not recipe.deterministic
     torch.backends.cudnn.deterministic = recipe.deterministic
     torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield lambda: recipe.deterministic and not any("deterministic" in str(w.message) for w in caught)
-    torch.use_deterministic_algorithms(False)
+    # Filling fresh memory guards against kernels that read it before they write; none here does.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield lambda: recipe.deterministic and not any("deterministic" in str(w.message) for w in caught)
+    finally:
+        torch.use_deterministic_algorithms(False)

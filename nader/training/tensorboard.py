@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from pathlib import Path
 
@@ -9,17 +10,20 @@ from nader.training.errors import TrainingError
 from nader.training.job import Progress
 
 
+def require_tensorboard() -> None:
+    """Raises TrainingError where tensorboard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise TrainingError("TensorBoard files need the extra: `pip install 'nader[tensorboard]'`.")
+
+
 class CurveWriter:
     """Writes each epoch of one training as scalars into `folder`."""
 
     def __init__(self, folder: Path) -> None:
         """Raises TrainingError where tensorboard is not installed."""
-        try:
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
-        except ImportError as error:
-            raise TrainingError(
-                "TensorBoard files need the extra: `pip install 'nader[tensorboard]'`."
-            ) from error
+        require_tensorboard()
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
         self._writer = EventFileWriter(str(folder))
 
     def add(self, progress: Progress) -> None:

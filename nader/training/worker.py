@@ -107,6 +107,8 @@ class Worker:
         trained = training.run(say, self._stop.is_set, decide, self._step_done)
         publish(folder, job.digest, trained)
         training.forget_checkpoint()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what the next network needs comes in other sizes
         return trained
 
     def _step_done(self) -> None:

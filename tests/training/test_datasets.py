@@ -122,7 +122,10 @@ def test_an_unknown_data_set_is_answered_with_the_nearest_name() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in DATASETS if not n.startswith("digits")])
-def test_a_missing_data_set_is_told_with_the_place_and_the_remedy(name: str, tmp_path: Path) -> None:
+def test_a_missing_data_set_is_told_with_the_place_and_the_remedy(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "DEBIAN_FASHION_MNIST", tmp_path / "not installed")
     with pytest.raises(DataMissingError) as caught:
         load_dataset(name, tmp_path)
     message = str(caught.value)
@@ -145,6 +148,7 @@ def test_a_download_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pyte
         raise OSError("Network is unreachable")
 
     monkeypatch.setattr(download, "_fetch_images", no_network)
+    monkeypatch.setattr(catalogue, "DEBIAN_FASHION_MNIST", tmp_path / "not installed")
     with pytest.raises(
         DataMissingError, match=r"Network is unreachable\. Without a network, copy the files there by hand"
     ):
@@ -218,7 +222,7 @@ def test_idx_files_are_read_and_others_refused() -> None:
 def test_fashion_mnist_is_read_from_debians_package() -> None:
     if not catalogue.DEBIAN_FASHION_MNIST.is_dir():
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
-    data = check_dataset("fashion-mnist")
+    data = check_dataset("fashion-mnist", "/nowhere")
     assert data.validation is not None
     assert data.train.labels.bincount().min() > 4900 and len(data.validation) == 10_000
     assert data.train.images[:, :, :2].max() == 0

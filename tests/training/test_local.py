@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and lim
 
 def test_a_finished_training_is_adopted_not_repeated(tmp_path: Path) -> None:
     async def twice() -> tuple[Trained | Failed, Trained | Failed, list[Progress]]:
-        backend, told = LocalBackend(1), []
+        backend, told = LocalBackend(1, tensorboard=True), []
         first = await backend.train(job(), tmp_path / "a")
         second = await backend.train(job(), tmp_path / "a", told.append)
         await backend.close()
@@ -36,7 +36,9 @@ def test_a_finished_training_is_adopted_not_repeated(tmp_path: Path) -> None:
     assert isinstance(first, Trained) and isinstance(second, Trained)
     assert not first.adopted and second.adopted and told == []
     assert second.model_copy(update={"adopted": False}) == first
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [".lock", RESULT, "weights.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [
+        ".lock", RESULT, "tensorboard", "weights.safetensors",
+    ]  # fmt: skip
 
 
 def test_a_workers_environment_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ one.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -56,7 +56,7 @@ async def ask_model(
     ctx: AgentContext,
     settings: CampaignSettings,
     prompt: str,
-    variables: dict[str, Variable],
+    variables: Mapping[str, Variable],
     *,
     name: str,
     **read: Any,

@@ -101,20 +101,19 @@ class Director(Agent):
         await self._have_reflected(ctx)
         whole = await self._close_rounds(ctx)
         rounds = tree.rounds(at)
-        designed = [r for r in rounds if r.designed is not None]
+        designed = [state.designed for state in rounds if state.designed is not None]
         if len(designed) < len(rounds):
             return  # a round is still being designed; the next one waits for its designs
-        accepted = sum(len(r.designed.accepted) for r in designed)
-        empty = 0
-        for state in reversed(designed):
-            if state.designed.accepted:
-                break
-            empty += 1
-        if accepted >= settings.search.candidates or empty >= EMPTY_ROUNDS:
+        accepted = sum(len(round.accepted) for round in designed)
+        full = accepted >= settings.search.candidates
+        if full or _exhausted(designed):
             if base.trained and len(whole) == 1 + len(rounds):
                 best = tree.best(at, objective=settings.search.objective)
-                reason = "completed" if accepted >= settings.search.candidates else "exhausted"
-                await ctx.emit(CampaignFinished(reason=reason, best=best.id if best else None))
+                await ctx.emit(
+                    CampaignFinished(
+                        reason="completed" if full else "exhausted", best=best.id if best else None
+                    )
+                )
             return
         await self._open_round(ctx, settings, 1 + len(rounds), whole)
 
@@ -176,3 +175,7 @@ class Director(Agent):
 
 def _known(candidate: Candidate | None) -> bool:
     return candidate is not None and (candidate.trained or candidate.failed)
+
+
+def _exhausted(designed: list[RoundDesigned]) -> bool:
+    return len(designed) >= EMPTY_ROUNDS and not any(round.accepted for round in designed[-EMPTY_ROUNDS:])

@@ -189,7 +189,7 @@ class Embedding(Effector):
         if reply.vectors.shape[1] != asked.dimension:
             return EmbeddingFailed(
                 kind="wrong-dimension",
-                message=f"the embedder's vectors have {reply.vectors.shape[1]} numbers, not {asked.dimension}",
+                message=f"its vectors have {reply.vectors.shape[1]} numbers, not {asked.dimension}",
             )
         return EmbeddingCompleted(
             vectors=ctx.put(reply.vectors.astype("<f4").tobytes()),

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from actors.actor import Agent, Effector, handles
-from actors.asking import NoAnswer, ask_model, settings_at
+from actors.asking import NoAnswer, Variable, ask_model, settings_at
 from actors.context import AgentContext, EffectorContext
 from events import Envelope, Event
 from events.reading import (
@@ -58,7 +58,7 @@ class PaperReader(Agent):
                 terminal = (await ctx.ask(PaperTextRequested(paper=found.paper), name="text")).event
                 if isinstance(terminal, PaperTextRead):
                     text, section, page = ctx.text(terminal.text), terminal.section, terminal.first_page
-            asked = {"title": found.title, "section": text, "maximum": MOST_INSPIRATIONS}
+            asked: dict[str, Variable] = {"title": found.title, "section": text, "maximum": MOST_INSPIRATIONS}
             answer = await ask_model(ctx, settings, "extract_inspirations", asked, name="inspirations")
         except NoAnswer as failure:
             return await self._extracted(ctx, found, (), f"no answer ({failure.kind})")

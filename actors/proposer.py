@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from actors.actor import Agent, handles
-from actors.asking import NoAnswer, ask_model, settings_at
+from actors.asking import NoAnswer, Variable, ask_model, settings_at
 from actors.context import AgentContext
 from actors.retrieval import Past, retrieve
 from actors.selection import Choice, Node, choose_parent
@@ -166,7 +166,7 @@ class Proposer(Agent):
         settings: CampaignSettings,
     ) -> tuple[str, list[Idea]]:
         assert parent.design is not None
-        variables = {
+        variables: dict[str, Variable] = {
             "language": language_reference(Role.CELL),
             "block": ctx.text(parent.design),
             "inspirations": "\n".join(f"[{i.id}] {i.text}" for i in ideas),
@@ -186,7 +186,7 @@ class Proposer(Agent):
     ) -> list[Idea]:
         """Ideas of the model's own, without literature (the ablation `reader = "own-ideas"`)."""
         assert parent.design is not None
-        variables = {
+        variables: dict[str, Variable] = {
             "language": language_reference(Role.CELL),
             "block": ctx.text(parent.design),
             "history": history_lines(ctx, opened.visible),

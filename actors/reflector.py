@@ -4,8 +4,6 @@ helped (Algorithm 3).
 
 from dataclasses import dataclass
 
-from store.projections.tree import Candidate, DraftRow
-
 from actors.actor import Agent, handles
 from actors.asking import NoAnswer, Variable, ask_model, embed, settings_at
 from actors.context import AgentContext
@@ -21,6 +19,7 @@ from events.reflection import (
 )
 from nader.graph import Role, language_reference
 from nader.settings import CampaignSettings
+from store.projections.tree import Candidate, DraftRow
 
 IMPROVEMENT, DEGRADATION = "improvement", "degradation"
 

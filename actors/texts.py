@@ -1,8 +1,7 @@
 """How history is told to a model: lines of text from what may be seen."""
 
-from store.projections.experience import ExperienceRow
-
 from actors.context import AgentContext
+from store.projections.experience import ExperienceRow
 
 LESSONS_TOLD = 12
 """So many of the newest lessons are told to the Proposer."""

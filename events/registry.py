@@ -88,7 +88,8 @@ def decode(type_name: str, version: int, payload: str) -> Event:
         )
     if version > cls.version:
         raise UnknownEventError(
-            f"this log holds {type_name} version {version}, and this nader knows up to version {cls.version}; "
+            f"this log holds {type_name} version {version}, and this nader knows up to version "
+            f"{cls.version}; "
             "it was written by a newer one: upgrade nader to read it"
         )
     adapter = _ADAPTERS.get(type_name)

@@ -1,3 +1,3 @@
-"""The domain: block graphs, networks, training, language models and literature, with the campaign that joins them."""
+"""Block graphs, networks, training, language models and literature, and the campaign that joins them."""
 
 __version__ = "0.1.0"

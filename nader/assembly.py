@@ -5,8 +5,6 @@ effector.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from store.projections.ledger import Recorded
-
 from actors.actor import Actor, Agent
 from actors.director import Director
 from actors.gateway import Embedding, Gateway
@@ -37,6 +35,7 @@ from nader.training import Backend, LocalBackend, Progress, Slot, make_slots, su
 from nader.workspace import Workspace
 from store import Reader as LogReader
 from store.projections import Views
+from store.projections.ledger import Recorded
 
 
 def agents(settings: CampaignSettings) -> list[Agent]:

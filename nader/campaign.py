@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from store.projections.ledger import Recorded
-
 import nader
 from actors.history import History
 from actors.runtime import Ending, Runtime, external
@@ -22,6 +20,7 @@ from nader.training import Backend, Progress
 from nader.workspace import Workspace, campaigns, find_run, fold
 from store import BranchInfo, Log
 from store.projections import Views
+from store.projections.ledger import Recorded
 
 SESSION_STARTS = frozenset({CampaignStarted.__name__, CampaignResumed.__name__, Forked.__name__})
 FINISH_ON_STOP = ("gateway", "embedder")
@@ -187,7 +186,8 @@ def settings_changed(views: Views, sets: Sequence[str], log: Log) -> SettingsCha
     fixed = [key for key in differences(old, new) if key.startswith(FIXED)]
     if fixed:
         raise SettingsError(
-            f"{fixed[0]} is fixed once a campaign has started, because its results would not compare; start a new run"
+            f"{fixed[0]} is fixed once a campaign has started, because its results would not compare; "
+            "start a new run"
         )
     return SettingsChanged(
         changes=differences(old, new),

@@ -9,7 +9,7 @@ from store import Reader
 
 
 def imported(log: Reader, runs: Sequence[str]) -> list[ExperienceRecorded]:
-    """The experiences of other runs of the workspace, marked with where they come from; newest version of each."""
+    """The experiences of other runs of the workspace, marked with their origin; the newest of each."""
     found: dict[str, Envelope] = {}
     for run in runs:
         for envelope in log.read(find_run(log, run).name, types=(ExperienceRecorded.__name__,)):

@@ -52,7 +52,8 @@ async def fork(
             require_free(log, branch)
         elif (begun.parent, begun.fork_position) != (parent, at):
             raise WorkspaceError(
-                f"the fork {branch!r} of {begun.parent} at {begun.fork_position} was broken off while it was made; "
+                f"the fork {branch!r} of {begun.parent} at {begun.fork_position} was broken off "
+                f"while it was made; "
                 f"make it again (--at {begun.fork_position}), or choose another name"
             )
         events = [

@@ -102,7 +102,8 @@ def library_positions(settings: CampaignSettings, log: Reader | None) -> dict[st
                 ", ".join(sorted(n.removeprefix(LIBRARY) for n in known if n.startswith(LIBRARY))) or "none"
             )
             raise WorkspaceError(
-                f"there is no library {library!r} in this workspace (it holds: {held}); `nader read` makes one"
+                f"there is no library {library!r} in this workspace (it holds: {held}); "
+                "`nader read` makes one"
             )
         assert log is not None
         positions[name] = log.head(name).position

@@ -142,8 +142,7 @@ async def read(
             await log.create_branch(branch, run=branch)
         _require_same_embedder(log, branch, settings)
         if watch is not None:
-            watcher = watch
-            log.subscribe(lambda envelopes: [watcher(e) for e in envelopes if e.branch == branch] and None)
+            _observe(log, branch, watch)
         started = ReadingStarted(
             library=name,
             source=str(source),
@@ -158,6 +157,15 @@ async def read(
         return await _read_papers(workspace, log, branch, name, records, settings)
     finally:
         await log.close()
+
+
+def _observe(log: Log, branch: str, watch: Callable[[Envelope], None]) -> None:
+    def pass_on(envelopes: list[Envelope]) -> None:
+        for envelope in envelopes:
+            if envelope.branch == branch:
+                watch(envelope)
+
+    log.subscribe(pass_on)
 
 
 async def _read_papers(
@@ -293,8 +301,10 @@ def _require_same_embedder(log: Log, branch: str, settings: CampaignSettings) ->
         theirs = (data["embedder"], data["dimension"])
         if theirs != mine:
             raise ReadingError(
-                f"the library {branch.removeprefix(LIBRARY)!r} holds vectors of {theirs[0]} ({theirs[1]} numbers), and the "
-                f"settings say {mine[0]} ({mine[1]}); set llm.embedder and llm.embedding_dimension to the library's"
+                f"the library {branch.removeprefix(LIBRARY)!r} holds vectors of {theirs[0]} "
+                f"({theirs[1]} numbers), and the "
+                f"settings say {mine[0]} ({mine[1]}); set llm.embedder and "
+                "llm.embedding_dimension to the library's"
             )
 
 

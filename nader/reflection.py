@@ -1,4 +1,4 @@
-"""Derives design experience anew from any log, with another model or other prompts, on a branch of its own."""
+"""Derives design experience anew from any log, with another model or prompts, on a branch of its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class ReflectionReport:
 async def rederive(workspace: Workspace, run: str | None, sets: Sequence[str] = ()) -> ReflectionReport:
     """Reflect again on every closed candidate of a run; the run itself is not touched.
 
-    The branch shares the run's history, so its tree and results are the same and its experiences are new. A campaign
-    imports them with `search.experience_from`.
+    The branch shares the run's history, so its tree and results are the same and its experiences are new. A
+    campaign imports them with `search.experience_from`.
     """
     with workspace.reader() as reader:
         parent = find_run(reader, run).name
@@ -60,7 +60,9 @@ async def _run(workspace: Workspace, log: Log, branch: str, at: int) -> Ending:
     gateway, embedding = gateway_of(settings, workspace, views)
 
     def over() -> str | None:
-        waiting = [e for e in history.open_requests() if e.position > at and e.type == ReflectionRequested.__name__]
+        waiting = [
+            e for e in history.open_requests() if e.position > at and e.type == ReflectionRequested.__name__
+        ]
         return None if waiting else "reflected"
 
     try:

@@ -1,8 +1,9 @@
-"""Final figures of a candidate, apart from the search: other data sets, more seeds, the full recipe (appendix A3.3)."""
+"""Final figures of a candidate: other data sets, more seeds, the full recipe (paper appendix A3.3)."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from actors.network import limits_of
@@ -62,7 +63,9 @@ async def retrain(
         views, _ = fold(reader, branch)
         found = views.tree.candidate(candidate)
         if found is None or found.design is None:
-            raise RetrainingError(f"{branch} has no designed candidate {candidate!r}; `nader tree` lists them")
+            raise RetrainingError(
+                f"{branch} has no designed candidate {candidate!r}; `nader tree` lists them"
+            )
         design = Design.from_text(reader.blob(found.design).decode("utf-8"))
     settings = validated(views.status.settings(), where="the log's settings")
     jobs, choice = _jobs(design, settings, order)
@@ -83,11 +86,15 @@ def _jobs(design: Design, settings: CampaignSettings, order: Order) -> tuple[lis
             raise RetrainingError(status.message)
         info = dataset_info(order.dataset, data_dir_of(settings))
         skeleton = get_skeleton(order.skeleton).for_image(info.channels, info.height, info.width)
-        recipe = load_recipe(Path(order.recipe)) if order.recipe.endswith(".toml") else get_recipe(order.recipe)
+        recipe = (
+            load_recipe(Path(order.recipe)) if order.recipe.endswith(".toml") else get_recipe(order.recipe)
+        )
         choice = _width(design, settings, order, skeleton, info.classes)
     except (TrainingError, NetworkError) as error:
         raise RetrainingError(str(error)) from None
-    return [_job(design, settings, order, recipe, choice.width, info.classes, seed) for seed in order.seeds], choice
+    return [
+        _job(design, settings, order, recipe, choice.width, info.classes, seed) for seed in order.seeds
+    ], choice
 
 
 def _width(
@@ -95,12 +102,20 @@ def _width(
 ) -> WidthChoice:
     if order.width is not None:
         return WidthChoice(order.width, cost(design, skeleton, order.width, classes))
-    limits = limits_of(settings, skeleton) if order.skeleton == settings.training.skeleton else skeleton.limits
+    limits = (
+        limits_of(settings, skeleton) if order.skeleton == settings.training.skeleton else skeleton.limits
+    )
     return search_width(design, skeleton, classes, limits)
 
 
 def _job(
-    design: Design, settings: CampaignSettings, order: Order, recipe: Recipe, width: int, classes: int, seed: int
+    design: Design,
+    settings: CampaignSettings,
+    order: Order,
+    recipe: Recipe,
+    width: int,
+    classes: int,
+    seed: int,
 ) -> TrainingJob:
     return TrainingJob(
         design=design.to_text(),
@@ -128,7 +143,7 @@ async def _train(
     try:
         outcomes = await asyncio.gather(
             *(
-                backend.train(job, workspace.trainings / job.digest, lambda p, seed=job.seed: on_progress(seed, p))
+                backend.train(job, workspace.trainings / job.digest, partial(on_progress, job.seed))
                 for job in jobs
             )
         )
@@ -136,7 +151,9 @@ async def _train(
         await backend.close()
     done = [(job, o) for job, o in zip(jobs, outcomes, strict=True) if isinstance(o, Trained)]
     if not done:
-        raise RetrainingError(f"no training of {candidate.id} gave a result: {getattr(outcomes[0], 'message', '')}")
+        raise RetrainingError(
+            f"no training of {candidate.id} gave a result: {getattr(outcomes[0], 'message', '')}"
+        )
     return RetrainingRecorded(
         candidate=candidate.id,
         dataset=order.dataset,
@@ -150,6 +167,8 @@ async def _train(
         test=tuple(round(100 * (o.test or 0.0), 4) for _, o in done),
         seconds=tuple(o.seconds for _, o in done),
         failures=tuple(
-            f"seed {job.seed}: {o.message}" for job, o in zip(jobs, outcomes, strict=True) if not isinstance(o, Trained)
+            f"seed {job.seed}: {o.message}"
+            for job, o in zip(jobs, outcomes, strict=True)
+            if not isinstance(o, Trained)
         ),
     )

@@ -27,15 +27,15 @@ class SearchSettings(_Section):
 
     base: str = "resnet-basic"
     """Design to start from: a base block's name, a file of blocks, or `nas-bench-201:ARCH`."""
-    candidates: int = Field(12, ge=1)
+    candidates: int = Field(default=12, ge=1)
     """Distinct designs to train besides the base (paper §4.2 reports 5 and 10; 500 in appendix A3.2)."""
-    width: int = Field(4, ge=1, le=64)
+    width: int = Field(default=4, ge=1, le=64)
     """Proposals a round (reference implementation: 5)."""
-    lookahead: int = Field(1, ge=0, le=8)
+    lookahead: int = Field(default=1, ge=0, le=8)
     """Rounds designed ahead of the newest results they may see; 0 is the paper."""
     strategy: Literal["dfs", "bfs", "mixed", "greedy", "random"] = "mixed"
     """How a parent is chosen: depth first, breadth first, both in turn (paper §3.3.2), best, any."""
-    retrieved: int = Field(10, ge=1)
+    retrieved: int = Field(default=10, ge=1)
     """Inspirations retrieved for a ranking (reference implementation: 10)."""
     reader: Literal["on", "own-ideas", "fixed-list"] = "on"
     """Where ideas come from: the knowledge base; the model itself; ten fixed simple edits (paper Table 4's
@@ -58,13 +58,13 @@ class SearchSettings(_Section):
 class ModifierSettings(_Section):
     """How designs are written."""
 
-    experiences: int = Field(5, ge=0)
+    experiences: int = Field(default=5, ge=0)
     """Experiences shown with a task (paper §3.4.2: 5)."""
-    rounds: int = Field(5, ge=1)
+    rounds: int = Field(default=5, ge=1)
     """Fresh starts for a block that cannot be repaired (reference implementation: 5)."""
-    tries: int = Field(5, ge=1)
+    tries: int = Field(default=5, ge=1)
     """Tries within a start, repairs included (reference implementation: 5)."""
-    concurrency: int = Field(8, ge=1, le=64)
+    concurrency: int = Field(default=8, ge=1, le=64)
     """Designs written at once."""
 
 
@@ -79,15 +79,15 @@ class TrainingSettings(_Section):
     """The macro skeleton the cells are put in."""
     recipe: str = "digits"
     """Name of a recipe, or a TOML file of one."""
-    epochs: int | None = Field(None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
     """Other number of epochs than the recipe's; the result names it as a deviation."""
     seeds: tuple[int, ...] = (777,)
     """Seeds of each candidate's trainings; its figure is their mean (protocol: 777, 888, 999)."""
-    max_params: float | None = Field(None, ge=0)
+    max_params: float | None = Field(default=None, ge=0)
     """Limit on parameters (paper §4.2: 1.5 M); unset: the skeleton's own, 0: none."""
-    max_macs: float | None = Field(None, ge=0)
+    max_macs: float | None = Field(default=None, ge=0)
     """Limit on multiply-accumulates (paper §4.2: 0.2 G; 0.05 G on ImageNet16-120); unset, 0: as above."""
-    slots: int = Field(0, ge=0)
+    slots: int = Field(default=0, ge=0)
     """Trainings at once; 0: as many as the machine suggests."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:N`."""
@@ -97,11 +97,11 @@ class TrainingSettings(_Section):
     """Address of the Ray cluster; empty: start one here."""
     hopeless: bool = False
     """Stop candidates early that the base's loss curve shows to be hopeless (paper appendix A3.2)."""
-    memory_gb: float = Field(8.0, gt=0)
+    memory_gb: float = Field(default=8.0, gt=0)
     """Memory a training worker may use."""
-    time_limit_s: float = Field(0.0, ge=0)
+    time_limit_s: float = Field(default=0.0, ge=0)
     """Seconds a training may take; 0: no limit."""
-    heartbeat_s: float = Field(120.0, gt=0)
+    heartbeat_s: float = Field(default=120.0, gt=0)
     """Seconds of silence after which a worker counts as hanging."""
     tensorboard: bool = False
     """Write TensorBoard event files beside the checkpoints (extra `tensorboard`)."""
@@ -120,33 +120,33 @@ class ModelSettings(_Section):
     """Chat model (paper §4: GPT-4o)."""
     models: dict[Agent, str] = {}
     """Other models for single agents."""
-    temperature: float = Field(0.7, ge=0, le=2)
+    temperature: float = Field(default=0.7, ge=0, le=2)
     """Sampling temperature."""
     temperatures: dict[Agent, float] = {}
     """Other temperatures for single agents."""
-    max_tokens: int = Field(4096, ge=16)
+    max_tokens: int = Field(default=4096, ge=16)
     """Longest answer."""
     api: Literal["chat", "responses"] = "chat"
     """Chat Completions or Responses."""
     structured: Literal["auto", "on", "off"] = "auto"
     """Structured output: asked for and, at `auto`, done without where the server refuses it."""
-    concurrency: int = Field(16, ge=1)
+    concurrency: int = Field(default=16, ge=1)
     """Calls at once."""
-    requests_per_minute: int = Field(0, ge=0)
+    requests_per_minute: int = Field(default=0, ge=0)
     """0: no limit."""
-    tokens_per_minute: int = Field(0, ge=0)
+    tokens_per_minute: int = Field(default=0, ge=0)
     """0: no limit."""
-    deadline_s: float = Field(120.0, gt=0)
+    deadline_s: float = Field(default=120.0, gt=0)
     """Seconds a call may take."""
-    retries: int = Field(6, ge=0)
+    retries: int = Field(default=6, ge=0)
     """Tries after the first on 429, 5xx, time-outs and broken connections."""
-    backoff_s: float = Field(1.0, ge=0)
+    backoff_s: float = Field(default=1.0, ge=0)
     """First pause between tries; it doubles, with jitter, up to a minute."""
     embedder: Literal["hashed", "openai"] = "hashed"
     """Local hashed n-grams, or the endpoint's embeddings."""
     embedding_model: str = "text-embedding-3-small"
     """Model of the endpoint's embeddings."""
-    embedding_dimension: int = Field(1024, ge=16, le=4096)
+    embedding_dimension: int = Field(default=1024, ge=16, le=4096)
     """Size of a vector."""
     inbox: str = ""
     """Folder of prompts for a person, with `backend = "inbox"`; empty: `inbox` in the workspace."""
@@ -155,11 +155,11 @@ class ModelSettings(_Section):
 class BudgetSettings(_Section):
     """Caps; 0 means none. A cap is checked before a call and counts calls in flight."""
 
-    money: float = Field(0.0, ge=0)
+    money: float = Field(default=0.0, ge=0)
     """US dollars."""
-    tokens: int = Field(0, ge=0)
+    tokens: int = Field(default=0, ge=0)
     """Tokens in and out."""
-    hours: float = Field(0.0, ge=0)
+    hours: float = Field(default=0.0, ge=0)
     """Hours of running, all processes together."""
     money_per_agent: dict[Agent, float] = {}
     """US dollars for single agents."""

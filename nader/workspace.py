@@ -52,7 +52,8 @@ class Workspace:
             probe.unlink()
         except OSError as error:
             raise WorkspaceError(
-                f"the workspace {self.path} cannot be written: {error.strerror}; choose another with --workspace"
+                f"the workspace {self.path} cannot be written: {error.strerror}; "
+                "choose another with --workspace"
             ) from None
 
     def reader(self) -> Reader:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from events.envelope import GENESIS, chain_hash
+from store.errors import NOT_TEXT
 from store.lineage import MASK, SHIFT, Head, Segment
 
 _PAGE = 2000
@@ -66,21 +67,27 @@ def verify_segments(connection: sqlite3.Connection, segments: Sequence[Segment])
     for segment in segments:
         base, run, end = segment.branch << SHIFT, segment.run, segment.end
         page = position
-        while page < end:
-            page = min(position + _PAGE, end)
-            rows = connection.execute(_NEXT, (base + position, base + page))
-            for id, time, actor, kind, version, cause, about, key, digest, payload, prev, hash in rows:
-                text = (
-                    f"{previous}\x1f{position + 1}\x1f{id}\x1f{run}\x1f{time!r}\x1f{actor}\x1f{kind}"
-                    f"\x1f{version}\x1f{cause}\x1f{about}\x1f{key}\x1f{digest}\x1f{payload}"
-                )
-                if prev != previous or sha256(text.encode()).hexdigest() != hash:
-                    return _broken(connection, segment, Head(position, previous))
-                previous = hash
-                position += 1
-            if position < page:
-                break
-        after = connection.execute(_FIRST, (base + position, base + end)).fetchone()
+        try:
+            while page < end:
+                page = min(position + _PAGE, end)
+                rows = connection.execute(_NEXT, (base + position, base + page))
+                for id, time, actor, kind, version, cause, about, key, digest, payload, prev, hash in rows:
+                    text = (
+                        f"{previous}\x1f{position + 1}\x1f{id}\x1f{run}\x1f{time!r}\x1f{actor}\x1f{kind}"
+                        f"\x1f{version}\x1f{cause}\x1f{about}\x1f{key}\x1f{digest}\x1f{payload}"
+                    )
+                    if prev != previous or sha256(text.encode()).hexdigest() != hash:
+                        return _broken(connection, segment, Head(position, previous))
+                    previous = hash
+                    position += 1
+                if position < page:
+                    break
+            after = connection.execute(_FIRST, (base + position, base + end)).fetchone()
+        except sqlite3.OperationalError as error:
+            if NOT_TEXT not in str(error):
+                raise
+            detail = f"the event at position {position + 1} holds bytes that are no text: it was changed"
+            return ChainReport(position, Head(position, previous), Break.CHANGED, position + 1, detail)
         if after is not None or (segment is not segments[-1] and position != end):
             return _broken(connection, segment, Head(position, previous))
     return ChainReport(position, Head(position, previous))

@@ -101,7 +101,7 @@ class Log(Reader):
         try:
             if write:
                 self._lock = _lock(path, create)
-                self._writer = Writer(connect_writer(path, create=create, synchronous=synchronous), path)
+                self._writer = _writer(path, create, synchronous)
             super().__init__(path)
         except BaseException:
             if self._writer is not None:
@@ -311,3 +311,14 @@ def _lock(path: Path, create: bool) -> WriterLock:
     if not create and not path.exists():
         raise OperationalError(f"there is no log at {path}")
     return WriterLock(path)
+
+
+def _writer(path: Path, create: bool, synchronous: str) -> Writer:
+    connection = connect_writer(path, create=create, synchronous=synchronous)
+    try:
+        return Writer(connection, path)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise translate(error, path) from error
+        raise

@@ -14,6 +14,8 @@ FORMAT = 1
 SYNCHRONOUS = ("FULL", "NORMAL")
 WAL_LIMIT = 16 * 1024 * 1024
 """Bytes that the -wal file keeps after a checkpoint has emptied it."""
+_OLDEST_SQLITE = (3, 37, 0)
+"""The first with STRICT tables."""
 _MIGRATIONS: dict[int, str] = {}
 """SQL that turns format n into n + 1. Events are never touched by one."""
 
@@ -26,6 +28,11 @@ def connect_writer(path: Path, *, create: bool, synchronous: str) -> sqlite3.Con
         CorruptedError: it is no log.
         NewerFormatError: a newer version wrote it.
     """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise OperationalError(
+            f"a log needs SQLite {'.'.join(map(str, _OLDEST_SQLITE))} or newer; this Python has "
+            f"{sqlite3.sqlite_version}"
+        )
     if synchronous not in SYNCHRONOUS:
         raise ValueError(f"synchronous is {synchronous!r}; it may be {' or '.join(SYNCHRONOUS)}")
     if not create and not path.exists():
@@ -37,7 +44,12 @@ def connect_writer(path: Path, *, create: bool, synchronous: str) -> sqlite3.Con
         if empty and create:
             _create(connection)
         check_format(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise OperationalError(
+                f"the file system of {path} cannot hold a log: SQLite gets no write-ahead log there "
+                "(a network folder?); use a local disk"
+            )
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")

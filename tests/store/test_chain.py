@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from events.envelope import GENESIS, chain_hash
-from store import Break, Reader
+from store import Break, CorruptedError, Reader
 from tests.store.logs import make_log
 
 BASE = 1 << 40
@@ -164,6 +164,16 @@ def test_a_chain_longer_than_a_page_is_checked_to_its_end(tmp_path: Path) -> Non
         assert reader.verify_chain("main").position == 4003
         report = reader.verify_chain("fork")
         assert report.ok and report.events == 6000
+
+
+def test_bytes_that_are_no_text_are_found_where_they_are(tmp_path: Path) -> None:
+    path = make_log(tmp_path / "a.db", 10)
+    tamper(path, f"UPDATE events SET payload = CAST(x'7bff7d' AS TEXT) WHERE place = {BASE + 4}")
+    with Reader(path) as reader:
+        report = reader.verify_chain("main")
+        assert (report.broken, report.position, report.events) == (Break.CHANGED, 4, 3)
+        with pytest.raises(CorruptedError, match="is damaged"):
+            list(reader.read("main"))
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -270,6 +270,22 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     assert int.from_bytes(header[60:64], "big") == FORMAT
 
 
+def test_a_log_whose_first_pages_are_damaged_does_not_open_for_writing(tmp_path: Path) -> None:
+    path = make_log(tmp_path / "a.db", 50)
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xee" * (len(data) - 4096)
+    path.write_bytes(data)
+    for _ in range(2):
+        with pytest.raises(CorruptedError, match="is damaged"):
+            run(_open(path, create=False))
+
+
+def test_an_sqlite_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.schema._OLDEST_SQLITE", (99, 0, 0))
+    with pytest.raises(OperationalError, match=r"a log needs SQLite 99\.0\.0 or newer; this Python has 3\."):
+        run(_open(tmp_path / "a.db", create=True))
+
+
 @pytest.mark.parametrize(
     "statement",
     [

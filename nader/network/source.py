@@ -54,21 +54,41 @@ class _Forms:
     def __call__(self, values: Sequence[int]) -> str:
         if len(set(values)) == 1:
             return str(values[0])
-        for name, of in _SIZES.items():
-            sizes = [of(site) for site in self.sites]
-            if all(
-                v > 0 and v % s == 0 and v // s == values[0] // sizes[0]
-                for v, s in zip(values, sizes, strict=True)
-            ):
-                times = values[0] // sizes[0]
-                return name if times == 1 else f"{times} * {name}"
-        for name, of in _SIZES.items():
-            sizes = [of(site) for site in self.sites]
-            ratio = sizes[0] // values[0] if values[0] > 0 else 0
-            if ratio and all(v == s // ratio for v, s in zip(values, sizes, strict=True)):
-                return f"{name} // {ratio}"
+        for write in (_multiple, _part, _fraction, _sum):
+            for name, of in _SIZES.items():
+                text = write(name, values, [of(site) for site in self.sites])
+                if text:
+                    return text
         table = ", ".join(f"{site.dim}: {value}" for site, value in zip(self.sites, values, strict=True))
         return f"{{{table}}}[dim]"
+
+
+def _multiple(name: str, values: Sequence[int], sizes: Sequence[int]) -> str:
+    times = values[0] // sizes[0]
+    if times < 1 or any(v != times * s for v, s in zip(values, sizes, strict=True)):
+        return ""
+    return name if times == 1 else f"{times} * {name}"
+
+
+def _part(name: str, values: Sequence[int], sizes: Sequence[int]) -> str:
+    by = sizes[0] // values[0] if values[0] > 0 else 0
+    return f"{name} // {by}" if by and all(v == s // by for v, s in zip(values, sizes, strict=True)) else ""
+
+
+def _fraction(name: str, values: Sequence[int], sizes: Sequence[int]) -> str:
+    """Such as 3 * C // 2, which a concat of C and C // 2 has."""
+    for by in (2, 3, 4, 6, 8, 12, 16):
+        times = values[0] * by // sizes[0]
+        if times > 1 and all(v * by == times * s for v, s in zip(values, sizes, strict=True)):
+            return f"{times} * {name} // {by}"
+    return ""
+
+
+def _sum(name: str, values: Sequence[int], sizes: Sequence[int]) -> str:
+    plus = values[0] - sizes[0]
+    if any(v != s + plus for v, s in zip(values, sizes, strict=True)):
+        return ""
+    return f"{name} + {plus}" if plus > 0 else f"{name} - {-plus}"
 
 
 _SIZES: dict[str, Callable[[Site], int]] = {

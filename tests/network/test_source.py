@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nader.graph import Design, parse
 from nader.network import Skeleton, build_network, get_skeleton, to_source
 from tests.network.designs import ACC76, at_some_width, designs, published, random_design
 from tests.network.test_module import shaken
@@ -67,10 +68,47 @@ def test_source_and_module_are_equal_on_the_published_design_of_45_nodes(tmp_pat
     assert "nn.Conv2d(C, C, kernel_size=3, padding=1, bias=True)" in source
 
 
-def test_odd_sides_get_a_class_for_each_place_where_one_would_not_do(tmp_path):
-    skeleton = DIGITS.for_image(2, 12, 20)
-    for name in ("every operator", "convnext"):
-        _assert_equal(designs()[name], skeleton, 8, tmp_path)
+CHANNELS = """##channels##
+0:input
+1:output
+2:Conv2d(out_channels=C+4,kernel_size=1)
+3:Conv2d(out_channels=C/2,kernel_size=1)
+4:concat(dim=1)
+5:Conv2d(out_channels=C*C/4+1,kernel_size=1)
+6:concat(dim=1)
+7:Conv2d(out_channels=C,kernel_size=1)
+0->2
+0->3
+0->4
+3->4
+4->5->6
+2->6
+6->7->1
+"""
+HALVES = """##halves##
+0:input
+1:output
+2:MaxPool2d(kernel_size=2,stride=2)
+3:AdaptiveAvgPool2d(output_size=(H,W))
+0->2->3->1
+"""
+
+
+def _with_cell(text: str) -> Design:
+    base = designs()["resnet-basic"]
+    return Design(parse(text), base.stem, base.downsample)
+
+
+def test_channels_are_written_in_terms_of_the_place_or_looked_up(tmp_path):
+    source = _assert_equal(_with_cell(CHANNELS), DIGITS, 8, tmp_path)
+    assert "self.conv2 = nn.Conv2d(C, C + 4, " in source
+    assert "self.conv5 = nn.Conv2d(3 * C // 2, {8: 17, 16: 65, 32: 257}[dim], " in source
+
+
+def test_places_where_the_padding_differs_get_a_class_each(tmp_path):
+    source = _assert_equal(_with_cell(HALVES), DIGITS.for_image(2, 12, 20), 8, tmp_path)
+    assert [f"class Cell{number}(" in source for number in (1, 2, 3, 4)] == [True, True, True, False]
+    assert "F.pad(x0, (0, 1, 0, 1), value=float" in source
 
 
 def test_the_file_runs_by_itself(tmp_path):

@@ -40,13 +40,11 @@ class _Draft:
 class Reading:
     """What was understood of one block's text: the block as far as it could be read, and the problems.
 
-    ``unread``: indices of nodes whose operation could not be read; they are left out of ``block``'s nodes'
-    meaning (their operator is ``?``) so that the rest can still be verified.
+    A node whose operation could not be read has the operator ``?``, so that the rest can still be verified.
     """
 
     block: Block
     problems: tuple[Problem, ...]
-    unread: frozenset[int] = frozenset()
 
 
 def parse(text: str) -> Block:
@@ -239,57 +237,52 @@ def _finish(draft: _Draft) -> Reading:
         message = f"The block has more than {MAX_EDGES} edges."
         return _failed(Problem(ProblemCode.SIZE_LIMIT, message, hint="Write a smaller block."))
     indices = _indices(draft)
-    nodes: list[Node] = []
-    lines: dict[int, int] = {}
-    unread: set[int] = set()
+    nodes = _nodes(draft, indices)
+    lines = {indices[label]: line for label, line, _ in reversed(draft.nodes)}
+    edges = _resolve_edges(draft, indices, lines)
+    notes = tuple(sorted(draft.notes, key=lambda note: note.line))
+    problems = sorted(draft.problems, key=lambda problem: problem.line or 0)[:MAX_PROBLEMS]
+    return Reading(Block(draft.name, nodes, edges, notes, lines), tuple(problems))
+
+
+def _nodes(draft: _Draft, indices: dict[str, int]) -> tuple[Node, ...]:
+    nodes: dict[int, Node] = {}
+    first: dict[int, int] = {}
     for label, line, text in draft.nodes:
         index = indices[label]
-        if index in lines:
-            message = f"Node {index} is defined twice (first on line {lines[index]})."
+        if index in nodes:
+            message = f"Node {index} is defined twice (first on line {first[index]})."
+            hint = "Give each node its own index."
             draft.problems.append(
-                Problem(
-                    ProblemCode.SYNTAX,
-                    message,
-                    index,
-                    text[:80],
-                    line=line,
-                    hint="Give each node its own index.",
-                )
+                Problem(ProblemCode.SYNTAX, message, index, text[:80], line=line, hint=hint)
             )
             continue
-        lines[index] = line
+        first[index] = line
+        nodes[index] = Node(index, "?")
         if len(draft.problems) >= MAX_PROBLEMS:
-            unread.add(index)
-            nodes.append(Node(index, "?"))
             continue
         try:
             op, args, notes = read_operation(text)
         except ArgumentError as error:
             problem = Problem(error.code, str(error), index, text[:80], line=line, hint=error.hint)
             draft.problems.append(problem)
-            unread.add(index)
-            nodes.append(Node(index, "?"))
             continue
+        nodes[index] = Node(index, op, args)
         draft.notes += [Note(line, written, read_as) for written, read_as in notes]
-        nodes.append(Node(index, op, args))
-    edges = _resolve_edges(draft, indices, lines)
-    notes_in_order = tuple(sorted(draft.notes, key=lambda note: note.line))
-    block = Block(draft.name, tuple(nodes), edges, notes_in_order, lines)
-    problems = sorted(draft.problems, key=lambda problem: problem.line or 0)[:MAX_PROBLEMS]
-    return Reading(block, tuple(problems), frozenset(unread))
+    return tuple(nodes.values())
 
 
 def _indices(draft: _Draft) -> dict[str, int]:
-    """Label → index: plain numbers stay, any other label gets the next free number, with a note."""
+    """Label → index: plain numbers stay, any other label gets the lowest free number, with a note."""
     labels = {label: line for label, line, _ in reversed(draft.nodes)}
     ordered = sorted(labels, key=lambda label: labels[label])
     indices = {label: int(label) for label in ordered if _is_index(label)}
-    free = max(indices.values(), default=-1) + 1
+    taken = set(indices.values())
+    free = (number for number in itertools.count() if number not in taken)
     for label in ordered:
         if label not in indices:
-            indices[label] = free
-            draft.notes.append(Note(labels[label], label, f"node {free}"))
-            free += 1
+            indices[label] = next(free)
+            draft.notes.append(Note(labels[label], label, f"node {indices[label]}"))
     return indices
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,11 @@ class Sites(Sequence[Site]):
         if not self.items:
             raise ValueError("at least one site is needed")
 
-    def __getitem__(self, at):  # type: ignore[no-untyped-def]
+    @overload
+    def __getitem__(self, at: int) -> Site: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Site, ...]: ...
+    def __getitem__(self, at: int | slice) -> Site | tuple[Site, ...]:
         return self.items[at]
 
     def __len__(self) -> int:

@@ -132,13 +132,14 @@ def test_an_operation_is_read_liberally_and_printed_one_way(written, printed):
     assert parse(print_block(read)) == read
 
 
-def test_ids_that_are_no_numbers_become_the_next_free_ones_with_a_note():
+def test_ids_that_are_no_numbers_become_the_lowest_free_ones_with_a_note():
     read = parse(
         block("0:input", "2:BN", "2a:ReLU", "99999999999:output", "0->2", "2->2a", "2a->99999999999")
     )
-    assert [node.index for node in read.nodes] == [0, 2, 3, 4]
-    assert read.edges == ((0, 2), (2, 3), (3, 4))
-    assert [(note.line, note.read_as) for note in read.notes] == [(4, "node 3"), (5, "node 4")]
+    assert [node.index for node in read.nodes] == [0, 2, 1, 3]
+    assert read.edges == ((0, 2), (2, 1), (1, 3))
+    assert [(note.line, note.read_as) for note in read.notes] == [(4, "node 1"), (5, "node 3")]
+    assert parse(print_block(read)) == read
 
 
 def test_prose_and_fences_round_a_block_are_left_out():

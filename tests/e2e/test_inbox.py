@@ -1,0 +1,86 @@
+"""A person as the model: a campaign asks by files in a folder, and goes on when the answers are there."""
+
+import asyncio
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from nader.campaign import Campaign
+from nader.llm import LLMError
+from nader.llm.inbox import ANSWER, Waiting, answer, waiting
+from nader.llm.rules import answer_prompt
+from nader.settings import load_settings
+from nader.workspace import Workspace
+from prompts import Message
+from tests.e2e.campaigns import check_log, events, resume_campaign, run_campaign
+from tests.e2e.simulation import SimulatedBackend
+
+SETS = ("search.candidates=1", "search.width=1", "llm.backend=inbox", "synchronous=NORMAL")
+
+
+def person(question: Waiting) -> str:
+    """What somebody who follows the rules would write; the file is read as a person reads it."""
+    _, _, said = question.text.partition("# System\n\n")
+    system, _, user = said.partition("\n\n# User\n\n")
+    return answer_prompt([Message(role="system", content=system), Message(role="user", content=user)])
+
+
+class Desk:
+    """Answers what lies in an inbox, on a thread of its own, until it is left."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._leave = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> "Desk":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._leave.set()
+        self._thread.join(30)
+
+    def _work(self) -> None:
+        while not self._leave.wait(0.05):
+            for question in waiting(self._folder):
+                answer(self._folder, question.id, person(question))
+
+
+def test_a_campaign_is_designed_by_a_person_and_says_so(tmp_path):
+    with Desk(tmp_path / "inbox"):
+        ending = run_campaign(tmp_path, SETS)
+    check_log(tmp_path)
+    log = events(tmp_path)
+    assert ending.kind == "finished" and log[0].event.designer == "inbox"
+    answered = [e.event for e in log if e.type == "ChatCompleted"]
+    assert {(a.backend, a.model, a.cost) for a in answered} == {("inbox", "person", 0.0)}
+    names = Counter(f.name.partition("-")[0] for f in (tmp_path / "inbox").glob(f"*{ANSWER}"))
+    assert names["modify_cell"] == 1 and names["design_stem_and_downsample"] == 1
+    assert sum(names.values()) == len(answered), "both files of every question stay as a record"
+
+
+def test_an_answer_given_while_the_campaign_is_stopped_is_found_when_it_resumes(tmp_path):
+    async def until_asked() -> str:
+        async with await Campaign.start(Workspace(tmp_path), load_settings(sets=SETS)) as campaign:
+
+            def stop_at_the_first_question(envelope):
+                if envelope.type == "ChatRequested":
+                    campaign.pause("the person goes home", now=True)
+
+            campaign.observe(stop_at_the_first_question)
+            return (await campaign.run(SimulatedBackend())).kind
+
+    assert asyncio.run(until_asked()) == "paused"
+    with Desk(tmp_path / "inbox"):
+        assert resume_campaign(tmp_path).kind == "finished"
+    check_log(tmp_path)
+    questions = [f.name for f in (tmp_path / "inbox").glob("rank_inspirations-*.prompt.md")]
+    assert len(questions) == 1, "the open question keeps its name over the pause"
+
+
+def test_an_answer_to_a_question_that_is_not_there_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(LLMError, match="no question in"):
+        answer(tmp_path, "modify_cell", "text")

@@ -232,6 +232,8 @@ class Interpreter:
                 values[index] = inputs[0] * 1
             else:
                 arguments = {name: evaluate(source, variables) for name, source in sources.items()}
+                if operation == "reshape":
+                    _only_a_written_minus_one(sources["shape"], arguments["shape"])
                 values[index] = self._run(index, operation, inputs, arguments, training)
             sides[index] = _sides(operation, sources, before, values[index].dim())
             _allowed(*values[index].shape)
@@ -327,6 +329,15 @@ def _sides(operation: str, sources: dict[str, str], before: list[Sides], rank: i
         return tuple(_variables(ast.unparse(item)) in ({"H"}, {"W"}) for item in items)
     widest = [(False,) * (rank - len(sides)) + sides for sides in before]
     return tuple(map(any, zip(*widest, strict=True)))
+
+
+def _only_a_written_minus_one(source: str, shape: Value) -> None:
+    """A size may be below one only where -1 is written: `dim-C` that happens to be -1 is a mistake."""
+    parsed = _parsed(source)
+    items = parsed.elts if isinstance(parsed, ast.Tuple | ast.List) else [parsed]
+    sizes = shape if isinstance(shape, tuple) else (shape,)
+    if any(size < 1 and ast.unparse(item) != "-1" for item, size in zip(items, sizes, strict=True)):  # type: ignore[operator]
+        raise Refused("a size below one")
 
 
 @lru_cache(maxsize=50_000)

@@ -53,6 +53,19 @@ class Node:
         return f"{self.index}:{self.operation}"
 
 
+def expression_of(node: Node, name: str) -> Expression:
+    """An argument that is one size; for nodes whose arguments are checked."""
+    value = node.argument(name)
+    assert isinstance(value, Expression), f"{node} has no {name}"
+    return value
+
+
+def items_of(node: Node, name: str) -> tuple[Expression, ...]:
+    """An argument as a list of sizes; empty if it is not given."""
+    value = node.argument(name)
+    return (value,) if isinstance(value, Expression) else value or ()
+
+
 def print_argument(value: Argument) -> str:
     """An argument as it is written in a block."""
     if isinstance(value, Expression):

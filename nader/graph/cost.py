@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from nader.graph.block import Block, Node
 from nader.graph.errors import BlockError
 from nader.graph.expression import Expression, Size
-from nader.graph.shapes import Context, Tensor, infer
+from nader.graph.rules import infer
+from nader.graph.shapes import Context, Tensor
 from nader.graph.sites import Site, Sites
 from nader.graph.structure import structure
 

@@ -8,7 +8,7 @@ exist at every site: what fails at some (``ok`` is False there) says nothing of 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,8 @@ MAX_WINDOW = 1_024
 MAX_PROBLEMS = 50
 MAX_SHAPES = 8
 
-_TRAINING = np.array([size >= 2 for size in BATCHES])[:, None]
+TRAINING = np.array([size >= 2 for size in BATCHES])[:, None]
+"""bool [batch sizes, 1]: which of BATCHES may be a training batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,43 +204,6 @@ class Context:
         return self.require(
             node, good, ok, ProblemCode.SIZE_LIMIT, message, "Use fewer channels or more groups."
         )
-
-
-Rule = Callable[[Context, Node, list[Tensor]], Tensor]
-
-
-def infer(block: Block, order: Iterable[int], sites: Sites, blocked: Iterable[int] = ()) -> Context:
-    """Infer every tensor, in topological order; nodes in ``blocked``, and all that need them, have none.
-
-    Stops after MAX_PROBLEMS: nobody reads more.
-    """
-    from nader.graph.rules import RULES
-
-    context = Context(sites, block)
-    skip = set(blocked)
-    for index in order:
-        if index in skip or len(context.problems) >= MAX_PROBLEMS:
-            continue
-        node = block.by_index[index]
-        inputs = [context.tensors.get(source) for source in block.inputs_of(index)]
-        known = [tensor for tensor in inputs if tensor is not None]
-        if len(known) < len(inputs):
-            continue
-        try:
-            tensor = RULES[node.op](context, node, known)
-            ok = context.limit(node, tensor.sizes, tensor.ok)
-            context.tensors[index] = tensor if ok is tensor.ok else Tensor(tensor.sizes, tensor.spatial, ok)
-        except Refused:
-            continue
-    return context
-
-
-def shapes_at(context: Context, batch: int, site: int) -> Mapping[int, tuple[int, ...]]:
-    """Every inferred shape as plain numbers, at one of the batch sizes and one site."""
-    return {
-        index: tuple(at(size, batch, site) for size in tensor.sizes)
-        for index, tensor in context.tensors.items()
-    }
 
 
 def at(size: Size, batch: int, site: int) -> int:

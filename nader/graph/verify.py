@@ -17,7 +17,8 @@ from nader.graph.errors import BlockError, Problem, ProblemCode, report
 from nader.graph.expression import Expression, Mask
 from nader.graph.operators import OPERATORS, Kind
 from nader.graph.parse import read
-from nader.graph.shapes import MAX_PROBLEMS, Context, Refused, at, infer
+from nader.graph.rules import infer
+from nader.graph.shapes import MAX_PROBLEMS, Context, Refused, at
 from nader.graph.sites import BATCHES, Role, Site, Sites, probe_sites
 from nader.graph.structure import structure
 

@@ -3,7 +3,7 @@
 
 Disks differ a hundredfold and change from minute to minute, so a durable append is compared with sqlite3
 itself, in turns, on the same disk, and the whole is bracketed by a probe of fdatasync. Peers (eventsourcing,
-langgraph-checkpoint-sqlite) are measured where they are installed. A new row is a function in ROWS.
+langgraph-checkpoint-sqlite, dbos) are measured where they are installed. A new row is a function in ROWS.
 """
 
 import argparse
@@ -301,7 +301,8 @@ def peers(folder: Path) -> Iterator[Figure]:
 
     own = asyncio.run(ours())
     yield Figure("peers", "this log", own * 1e6, "µs")
-    for name, measure in (("eventsourcing", _eventsourcing), ("langgraph-checkpoint-sqlite", _langgraph)):
+    stores = {"eventsourcing": _eventsourcing, "langgraph-checkpoint-sqlite": _langgraph, "dbos": _dbos}
+    for name, measure in stores.items():
         try:
             theirs = measure(folder)
         except ImportError:
@@ -343,6 +344,34 @@ def _langgraph(folder: Path) -> float:
             checkpoint = {**empty_checkpoint(), "channel_values": {"event": epoch(n).payload}}
             config = saver.put(config, checkpoint, {"step": n}, {})
         return (time.perf_counter() - spent) / APPENDS
+
+
+def _dbos(folder: Path) -> float:
+    """A step of a workflow: its outcome is recorded before the next begins (its own SQLite settings)."""
+    from dbos import DBOS
+
+    url = f"sqlite:///{folder / 'dbos.db'}"
+    DBOS(
+        config={"name": "bench", "system_database_url": url, "run_admin_server": False, "log_level": "ERROR"}
+    )
+
+    @DBOS.step()
+    def step(n: int) -> str:
+        return epoch(n).payload
+
+    @DBOS.workflow()
+    def workflow(steps: int) -> float:
+        start = time.perf_counter()
+        for n in range(steps):
+            step(n)
+        return (time.perf_counter() - start) / steps
+
+    DBOS.launch()
+    try:
+        workflow(100)
+        return workflow(APPENDS)
+    finally:
+        DBOS.destroy()
 
 
 CANDIDATES = 500

@@ -110,17 +110,20 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "EmbeddingCompleted": lambda e: f"{e.count} vectors of {e.dimension} from {e.embedder}",
     "EmbeddingFailed": lambda e: f"{e.kind}: {e.message}",
     "EmbeddingCancelled": lambda e: e.reason,
-    "ReadingStarted": lambda e: f"{e.library} from {e.source}, at most {e.maximum} papers, with {e.model}",
+    "ReadingStarted": lambda e: f"{e.library} from {e.source}, at most {e.maximum} papers, with {e.designer}",
     "PaperFound": lambda e: f"{e.title} ({_or(str(e.year or ''), 'no year')}, {e.ref})",
     "PaperTextRequested": lambda e: e.paper[:12],
     "PaperTextRead": lambda e: f"{e.section!r}, pages {e.first_page} to {e.last_page} of {e.pages}",
     "PaperTextFailed": lambda e: f"{e.kind}: {e.message}",
     "PaperJudged": lambda e: f"{'relevant' if e.relevant else 'not relevant'}: {e.reason}",
+    "InspirationsExtracted": lambda e: (
+        f"{e.outcome}: {len(e.texts)} ideas from {_or(e.section, 'the abstract')!r}"
+    ),
     "PaperFinished": lambda e: f"{e.outcome}, {e.inspirations} inspirations",
     "InspirationRecorded": lambda e: f"{e.inspiration}: {e.text} ({e.title}, {e.year or '?'})",
     "InspirationMerged": lambda e: f"into {e.into} (similarity {e.similarity:.2f}): {e.text}",
     "KnowledgeIndexed": lambda e: f"{e.count} vectors of {e.dimension} from {e.embedder}",
-    "LibraryAttached": lambda e: f"{e.library} at {e.at}: {e.inspirations} inspirations",
+    "LibraryAttached": lambda e: f"{e.library} as of position {e.at}",
 }
 
 

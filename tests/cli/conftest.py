@@ -45,8 +45,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from nader.workspace import Workspace
 
     folder = tmp_path_factory.mktemp("finished") / "workspace"
-    run_campaign(folder, [*SMALL, "search.candidates=6"], SimulatedBackend(failing=0.25))
-    asyncio.run(fork(Workspace(folder), "run-1", 150, name="other", sets=["seed=5", "search.strategy=greedy"]))
+    run_campaign(folder, [*SMALL, "search.candidates=6"], SimulatedBackend(failing=0.5))
+    asyncio.run(
+        fork(Workspace(folder), "run-1", 150, name="other", sets=["seed=5", "search.strategy=greedy"])
+    )
     resume_campaign(folder, "other", SimulatedBackend(failing=0.25))
     return folder
 

@@ -90,20 +90,27 @@ def test_a_mistake_is_one_sentence(
         (["log", "--actor", "proposr"], "did you mean 'proposer'"),
         (["tree", "-O", "validation - size"], "'size' is no figure"),
         (["fork", "run-1", "--at", "10", "--name", "other"], "a run named 'other' already"),
-        (["fork", "run-1", "--at", "10", "--set", "training.dataset=fashion-mnist"], "training.dataset is fixed"),
+        (
+            ["fork", "run-1", "--at", "10", "--set", "training.dataset=fashion-mnist"],
+            "training.dataset is fixed",
+        ),
         (["retrain", "best", "--seeds", "a,b"], "--seeds takes whole numbers"),
         (["retrain", "best", "--recipe", "nowhere"], "nowhere"),
         (["inbox", "abc"], "no question in"),
         (["answer", "next"], "no question waits"),
     ],
 )
-def test_a_wrong_name_is_answered_with_the_nearest(nader: Nader, finished: Path, words: list[str], said: str) -> None:
+def test_a_wrong_name_is_answered_with_the_nearest(
+    nader: Nader, finished: Path, words: list[str], said: str
+) -> None:
     result = nader(*words, "-w", finished)
     assert result.status == 2
     assert said in sentence(result.err)
 
 
-def test_an_unforeseen_error_says_so_and_how_to_see_more(nader: Nader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unforeseen_error_says_so_and_how_to_see_more(
+    nader: Nader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> None:
         raise LookupError("\x1b[31mdeep inside")
 
@@ -122,7 +129,11 @@ def test_an_unforeseen_error_says_so_and_how_to_see_more(nader: Nader, monkeypat
     [
         (WorkspaceError("it is not there"), 2, "it is not there"),
         (PermissionError(13, "Permission denied", "/etc/x"), 2, "/etc/x: permission denied"),
-        (ModuleNotFoundError("no", name="ray"), 2, "this needs the Python package 'ray', which is not installed"),
+        (
+            ModuleNotFoundError("no", name="ray"),
+            2,
+            "this needs the Python package 'ray', which is not installed",
+        ),
         (ExceptionGroup("several", [WorkspaceError("inner")]), 2, "inner"),
     ],
 )
@@ -165,11 +176,15 @@ def test_a_log_file_that_cannot_be_written_is_named(nader: Nader, tmp_path: Path
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = f"'{sys.executable}' -m nader.cli settings | head -1"
-    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0 and done.stderr == ""
 
 
 def test_a_command_imports_only_what_it_needs() -> None:
     code = "import sys; from nader.cli import main; main(['settings']); print('torch' in sys.modules, 'networkx' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
     assert done.stdout.splitlines()[-1] == "False False"

@@ -63,6 +63,12 @@ class Agent(Actor):
 class Effector(Actor):
     """An actor that acts on the world: it turns a request into exactly one terminal event."""
 
+    ends_softly: ClassVar[bool] = False
+    """Whether `end` brings what runs to an end that keeps more than a cancellation does."""
+
+    async def end(self) -> None:
+        """Bring everything that runs to a good end, soon; requests stay open."""
+
     async def perform(self, ctx: "EffectorContext", request: Envelope) -> Event:
         """Carry out a request and return its terminal event; cancellation leaves the request open."""
         raise NotImplementedError

@@ -52,6 +52,8 @@ class _Stop:
     reason: str
     finish: frozenset[str]
     """Effectors whose running requests are waited for; all other work is cancelled and stays open."""
+    now: bool
+    """Nothing is waited for, not even a checkpoint."""
 
 
 class Runtime:
@@ -130,12 +132,12 @@ class Runtime:
             unsubscribe()
         raise error from None
 
-    def pause(self, reason: str, *, finish: Sequence[str] = ()) -> None:
+    def pause(self, reason: str, *, finish: Sequence[str] = (), now: bool = False) -> None:
         """Take no more work; wait for the running requests of the effectors named, cancel the rest, and
         leave.
         """
-        if self._stop is None or len(finish) < len(self._stop.finish):
-            self._stop = _Stop(reason, frozenset(finish))
+        if self._stop is None or now or len(finish) < len(self._stop.finish):
+            self._stop = _Stop(reason, frozenset() if now else frozenset(finish), now)
             self.woken()
 
     @property
@@ -153,7 +155,7 @@ class Runtime:
             tick = self._tick
             if self._stop is not None:
                 for mailbox in self._mailboxes:
-                    await mailbox.leave(mailbox.actor.name in self._stop.finish)
+                    await mailbox.leave(mailbox.actor.name in self._stop.finish, self._stop.now)
                 if all(not mailbox.running for mailbox in self._mailboxes):
                     break
             elif all(mailbox.idle for mailbox in self._mailboxes):
@@ -300,6 +302,8 @@ class _Mailbox:
         self._woken = asyncio.Event()
         self._closed = False
         self._leaving = False
+        self._ending: asyncio.Task[None] | None = None
+        """The actor is ending what it does in its own way."""
 
     async def run(self) -> None:
         """Start handlers as events come and room allows."""
@@ -310,6 +314,8 @@ class _Mailbox:
                 self._start_what_fits()
                 await self._woken.wait()
         finally:
+            if self._ending is not None:
+                self._ending.cancel()
             for task in self.running:
                 task.cancel()
             await asyncio.gather(*self.running, return_exceptions=True)
@@ -323,13 +329,20 @@ class _Mailbox:
         self._closed = True
         self.wake()
 
-    async def leave(self, finish: bool) -> None:
-        """Take nothing more; cancel what runs unless it is to finish."""
+    async def leave(self, finish: bool, now: bool) -> None:
+        """Take nothing more; cancel what runs, unless it is to finish or its actor has a way to end it."""
         self._leaving = True
-        if not finish:
-            for task in list(self.running):
-                task.cancel()
-            await asyncio.gather(*self.running, return_exceptions=True)
+        if finish:
+            return
+        if isinstance(self.actor, Effector) and self.actor.ends_softly and not now:
+            if self._ending is None:
+                self._ending = asyncio.create_task(self.actor.end())
+                self._ending.add_done_callback(lambda _: self._runtime.woken())
+            if not self._ending.done():
+                return
+        for task in list(self.running):
+            task.cancel()
+        await asyncio.gather(*self.running, return_exceptions=True)
 
     @property
     def idle(self) -> bool:

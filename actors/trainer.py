@@ -147,6 +147,7 @@ class Training(Effector):
 
     name = "training"
     concurrency = 256
+    ends_softly = True
 
     def __init__(
         self,
@@ -199,8 +200,8 @@ class Training(Effector):
         assert isinstance(request, TrainingRequested)
         return TrainingFailed(job=request.job, kind=FailureKind.PYTHON_ERROR.value, message=error)
 
-    async def close(self) -> None:
-        """End the workers; running trainings checkpoint first."""
+    async def end(self) -> None:
+        """Running trainings checkpoint and stop; the workers end."""
         await self._backend.close()
 
     async def _train(self, ctx: EffectorContext, asked: TrainingRequested, baseline: Curve | None) -> Event:

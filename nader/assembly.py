@@ -4,6 +4,7 @@ effector.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from actors.actor import Actor, Agent
 from actors.director import Director
@@ -53,7 +54,7 @@ class Assembly:
 
     async def close(self) -> None:
         """Give back connections and end the workers."""
-        await self.training.close()
+        await self.training.end()
         await self.gateway.close()
 
 
@@ -121,13 +122,19 @@ def training_backend(settings: CampaignSettings) -> Backend:
     if training.backend == "ray":
         from nader.training.ray_backend import RayBackend
 
-        return RayBackend(len(slots), address=training.address or None)
-    return LocalBackend(
-        slots,
-        memory_limit=int(training.memory_gb * 2**30),
-        heartbeat_timeout=training.heartbeat_s,
-        time_limit=training.time_limit_s or None,
-    )
+        gpus = 1.0 if any(slot.device.startswith("cuda") for slot in slots) else 0.0
+        return RayBackend(len(slots), address=training.address or None, gpus=gpus, **watched(training))
+    return LocalBackend(slots, **watched(training))
+
+
+def watched(training: TrainingSettings) -> dict[str, Any]:
+    """How every worker is watched, wherever it runs."""
+    return {
+        "memory_limit": int(training.memory_gb * 2**30),
+        "heartbeat_timeout": training.heartbeat_s,
+        "time_limit": training.time_limit_s or None,
+        "tensorboard": training.tensorboard,
+    }
 
 
 def slots_of(training: TrainingSettings) -> tuple[Slot, ...]:

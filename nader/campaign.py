@@ -165,7 +165,7 @@ class Campaign:
         checkpoint.
         """
         if self._runtime is not None:
-            self._runtime.pause(reason, finish=() if now else FINISH_ON_STOP)
+            self._runtime.pause(reason, finish=FINISH_ON_STOP, now=now)
 
     def _time_cap(self, settings: CampaignSettings) -> asyncio.TimerHandle | None:
         if not settings.budget.hours:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nader.graph import BlockError, Role, Site, parse, verify
-from tests.network.oracle import Refused, TooLarge, complaint, read
+from tests.network.oracle import UNUSUAL, USUAL, Batches, Graph, Refused, TooLarge, complaint, read
+
+
+def _complaint(graph: Graph, site: Site, batches: Batches = USUAL) -> str | None:
+    return complaint(graph, site.C, site.dim, site.H, site.W, site.stride, batches)
 
 
 def disagreements(text: str, role: Role, sites: Sequence[Site], *, may_skip: bool = True) -> list[str]:
@@ -25,7 +29,9 @@ def disagreements(text: str, role: Role, sites: Sequence[Site], *, may_skip: boo
     found = []
     for site, ok in zip(sites, accepted, strict=True):
         try:
-            reason = complaint(graph, site.C, site.dim, site.H, site.W, site.stride) if graph else unreadable
+            reason = _complaint(graph, site) if graph else unreadable
+            if graph and not ok and reason is None:
+                reason = _complaint(graph, site, UNUSUAL)
         except TooLarge:
             if may_skip:
                 continue

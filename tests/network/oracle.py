@@ -448,12 +448,21 @@ def broadcast_size(xs: list[torch.Tensor]) -> int:
     return math.prod(np.broadcast_shapes(*(tuple(x.shape) for x in xs)))
 
 
-def complaint(graph: Graph, C: int, dim: int, H: int, W: int, stride: int) -> str | None:
+Batches = tuple[tuple[int, bool], ...]
+"""Sizes of batches, and whether they are trained on."""
+USUAL: Batches = ((2, True), (3, True), (1, False))
+UNUSUAL: Batches = ((7, True), (97, False))
+"""For what only a larger batch shows, such as ceil(B / 4) in a shape."""
+
+
+def complaint(
+    graph: Graph, C: int, dim: int, H: int, W: int, stride: int, batches: Batches = USUAL
+) -> str | None:
     """Why the block does not run at this place, forward and backward in training and forward in evaluation;
     None where it does and its output is (B, dim, H/stride, W/stride), rounded up, for every batch."""
     try:
         run = Interpreter(graph, C, dim, H, W)
-        for batch, training in ((2, True), (3, True), (1, False)):
+        for batch, training in batches:
             x = torch.randn(batch, C, H, W, requires_grad=training)
             y = run(x, training)
             if y.shape != (batch, dim, -(-H // stride), -(-W // stride)):

@@ -42,6 +42,7 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
         self.connection = connection
+        self._epoch = self._take_over()  # first: from here on nobody else moves what is read below
         self.branches = Branches()
         self.branches.load(connection)
         self._effects = Effects(connection, self.branches)
@@ -49,7 +50,6 @@ class Writer:
         self._seq = 0
         for number, info in self.branches.infos.items():
             self._load_head(number, info)
-        self._epoch = self._take_over()
         self._broken: StoreError | None = None
         """Set for good by an error after which only a new open can tell what the file holds."""
         self._unchecked = 0
@@ -109,15 +109,14 @@ class Writer:
         return self._unchecked >= _CHECKPOINT_BYTES
 
     def checkpoint(self) -> None:
-        """Copy the WAL into the file; what a reader in another program still needs stays for the next
-        time.
+        """Copy the WAL into the file, but for what a reader in another program still needs.
+
+        Should it fail, the WAL still holds everything; only a damaged file ends the writer.
         """
         self._unchecked = 0
         try:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except (
-            sqlite3.Error
-        ) as error:  # the WAL still holds everything; only a damaged file must stop the writer
+        except sqlite3.Error as error:
             self._failure(error)
         fault(FaultPoint.DURING_CHECKPOINT)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from store import LockedError, Log, Reader, lock_holder
+from store import IntegrityError, LockedError, Log, Reader, lock_holder
+from store.writer import Append, Writer
 from tests.store.logs import PATIENCE, make_log, pending, run, start, wait_for
 
 HOLDER = """
@@ -130,6 +131,33 @@ def test_two_programs_that_lost_the_lock_file_never_both_write(tmp_path: Path) -
         await first.close()
         await second.append("main", [pending(3)])
         await second.close()
+
+    run(check())
+
+
+def test_what_a_former_writer_wrote_until_it_was_taken_over_is_built_upon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_log(tmp_path / "a.db", 2)
+
+    async def check() -> None:
+        first = await Log.open(path)
+        path.with_name("a.db.lock").unlink()
+        take_over = Writer._take_over
+
+        def at_the_last_moment(self: Writer) -> int:
+            assert first._writer is not None
+            (made,) = first._writer.write([Append("main", [pending(3, key="late")], (), {})])
+            assert isinstance(made, list) and made[0].position == 3
+            return take_over(self)
+
+        monkeypatch.setattr(Writer, "_take_over", at_the_last_moment)
+        async with Log.open(path) as second:
+            assert (await second.append("main", [pending(4)]))[0].position == 4
+            with pytest.raises(IntegrityError, match="late"):
+                await second.append("main", [pending(5, key="late")])
+            assert second.verify_chain("main").ok
+        await first.close()
 
     run(check())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nader.graph import BlockError, Role, Site, parse, verify
-from tests.network.oracle import UNUSUAL, USUAL, Batches, Graph, Refused, TooLarge, complaint, read
+from tests.network.oracle import UNUSUAL, USUAL, Batches, TooLarge, complaint
+from tests.network.reading import Graph, Refused, read
 
 
 def _complaint(graph: Graph, site: Site, batches: Batches = USUAL) -> str | None:

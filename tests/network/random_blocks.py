@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from tests.network.oracle import Graph, Interpreter, Refused, TooLarge, Value, evaluate
+from tests.network.oracle import Interpreter, TooLarge
+from tests.network.reading import Graph, Refused, Value, evaluate
 
 SIZES = (
     "B", "C", "dim", "H", "W", "H*W", "C/2", "C//2", "dim/2", "2*C", "C*2", "C/4", "2*dim", "C*H",

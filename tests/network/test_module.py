@@ -10,8 +10,9 @@ from nader.graph import Block, Role, Site, check, parse
 from nader.network import DesignError, build, build_network, get_skeleton, sites_of
 from tests.graph import strategies
 from tests.network.designs import designs, resnet_cell
-from tests.network.oracle import Interpreter, read
+from tests.network.oracle import Interpreter
 from tests.network.random_blocks import random_graph, to_text
+from tests.network.reading import read
 
 DIGITS = get_skeleton("digits")
 

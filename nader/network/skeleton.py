@@ -15,7 +15,7 @@ from nader.network.errors import SkeletonError
 
 
 class Limits(BaseModel):
-    """The most a network may cost; None leaves that side open. Both must hold (paper §4.1)."""
+    """The most a network may cost; None leaves that side open. Both must hold (paper §4.2)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

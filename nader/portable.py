@@ -11,7 +11,6 @@ what is missing is added. So an import that was cut short is run again, and a ne
 the older one up to date.
 """
 
-import asyncio
 import base64
 import hashlib
 import io
@@ -44,8 +43,12 @@ _FIELDS = (
     "actor", "type", "version", "payload", "causation", "correlation", "effect_key", "input_digest", "id",
     "time",
 )  # fmt: skip
-_TOGETHER = 200
-"""Appends that are handed to the log at once, to share their commits."""
+_TEXT, _MAYBE_TEXT = (str,), (str, type(None))
+_KINDS: dict[str, tuple[type, ...]] = {
+    "position": (int,), "id": _TEXT, "time": (float, int), "actor": _TEXT, "type": _TEXT, "version": (int,),
+    "causation": (int, type(None)), "correlation": _MAYBE_TEXT, "effect_key": _MAYBE_TEXT,
+    "input_digest": _MAYBE_TEXT, "payload": _TEXT,
+}  # fmt: skip
 _EVENTS_AN_APPEND = 500
 
 
@@ -130,7 +133,7 @@ def _closure(log: Reader, names: Sequence[str]) -> Iterator[Branch]:
         upto[name] = position
         info = infos[name]
         if info.parent is not None:
-            waiting.append((info.parent, min(position, info.fork_position)))
+            waiting.append((info.parent, info.fork_position))
         for envelope in log.read(name, upto=position, types=["LibraryAttached"]):
             attached = envelope.data()
             waiting.append((attached["library"], attached["at"]))
@@ -244,9 +247,11 @@ class _Checker:
 
     def __post_init__(self) -> None:
         self._known = set(known_versions())
+        self._effects: dict[str, dict[str, int]] = {}
         for branch in self.branches.values():
             if branch.parent is not None:
-                self.wanted.setdefault(branch.parent, set()).add(branch.fork_position)
+                owner = self._owner(branch.parent, branch.fork_position)
+                self.wanted.setdefault(owner, set()).add(branch.fork_position)
 
     def event(self, row: dict[str, Any]) -> None:
         name, position = row["branch"], row["position"]
@@ -270,9 +275,35 @@ class _Checker:
             raise PortableError(
                 f"the event at position {position} of {name} was changed, or one before it was"
             )
+        self._require_storable(row, name)
         self.heads[name] = Head(position, expected)
         if position in self.wanted.get(name, ()):
             self.hashes[name, position] = expected
+
+    def _require_storable(self, row: dict[str, Any], name: str) -> None:
+        """What the log would refuse is refused here, before anything is written."""
+        where = f"the event at position {row['position']} of {name}"
+        for key, kinds in _KINDS.items():
+            if not isinstance(row[key], kinds) or isinstance(row[key], bool):
+                raise PortableError(f"{where} has a {key} of a wrong kind")
+        if not 0 <= row["version"] < 2**31 or not 0 <= (row["causation"] or 0) < row["position"]:
+            raise PortableError(f"{where} names a cause that does not come before it")
+        key = row["effect_key"]
+        if key is not None:
+            if any(
+                self._effects.get(above, {}).get(key, upto + 1) <= upto for above, upto in self._history(name)
+            ):
+                raise PortableError(f"{where} repeats an effect of the history")
+            self._effects.setdefault(name, {})[key] = row["position"]
+
+    def _history(self, name: str) -> Iterator[tuple[str, int]]:
+        """A branch and those it descends from, each with the last position that belongs to the history."""
+        branch: Branch | None = self.branches[name]
+        upto = 2**62
+        while branch is not None:
+            yield branch.name, upto
+            upto = min(upto, branch.fork_position)
+            branch = self.branches.get(branch.parent or "")
 
     def start(self, branch: Branch) -> Head:
         """Where a branch's own events begin: the hash they follow."""
@@ -280,15 +311,19 @@ class _Checker:
             return Head(0, GENESIS)
         return Head(branch.fork_position, self.hash_at(branch.parent, branch.fork_position))
 
+    def _owner(self, name: str, position: int) -> str:
+        """The branch whose own events hold a position of a branch's history."""
+        branch = self.branches[name]
+        if branch.parent is None or position > branch.fork_position:
+            return name
+        return self._owner(branch.parent, position)
+
     def hash_at(self, name: str, position: int) -> str:
         """The hash at a position of a branch's history, as far as it was asked for."""
-        branch = self.branches[name]
         if position == 0:
             return GENESIS
-        if position <= branch.fork_position and branch.parent is not None:
-            return self.hash_at(branch.parent, position)
         try:
-            return self.hashes[name, position]
+            return self.hashes[self._owner(name, position), position]
         except KeyError:
             raise PortableError(
                 f"position {position} of {name}, which another branch stands on, is missing"
@@ -488,7 +523,6 @@ class _Importer:
     """The position up to which the log holds each branch already."""
     known: set[str]
     """Branches that the log has."""
-    _waiting: list[asyncio.Task[list[Envelope]]] = field(default_factory=list)
     _branch: str = ""
     _pendings: list[Pending] = field(default_factory=list)
     _acks: list[Ack] = field(default_factory=list)
@@ -529,22 +563,16 @@ class _Importer:
             self._acks.append(Ack(actor, cause))
 
     async def _hand_over(self) -> None:
+        """One append at a time: were a later one written after one that failed, it would take its place."""
         if self._pendings or self._acks:
             name = renamed(self._branch, self.prefix)
-            append = self.log.append(name, self._pendings, acks=self._acks, blobs=self._blobs)
-            self._waiting.append(asyncio.ensure_future(append))
+            pendings, acks, blobs = self._pendings, self._acks, self._blobs
             self._pendings, self._acks, self._blobs = [], [], {}
-        if len(self._waiting) >= _TOGETHER:
-            await self._settle()
-
-    async def _settle(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        await asyncio.gather(*waiting)
+            await self.log.append(name, pendings, acks=acks, blobs=blobs)
 
     async def _turn_to(self, name: str | None) -> None:
         """Finish a branch and begin the next; branches without events of their own are made on the way."""
         await self._hand_over()
-        await self._settle()
         self._branch = name or ""
         for branch in self.branches:
             made = renamed(branch.name, self.prefix)

@@ -62,6 +62,7 @@ def import_log(
 
 
 async def _import(place: Workspace, file: Path, prefix: str) -> list[Imported]:
+    """NORMAL is enough: what a power cut takes away, the next import of the same file adds again."""
     place.create()
-    async with Log.open(place.log, create=True) as log:
+    async with Log.open(place.log, create=True, synchronous="NORMAL") as log:
         return await read(log, file, prefix)

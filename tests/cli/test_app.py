@@ -118,7 +118,8 @@ def test_an_unforeseen_error_says_so_and_how_to_see_more(
     result = nader("settings")
     assert result.status == 3
     assert sentence(result.err) == (
-        "something went wrong that should not have (LookupError: deep inside); run again with --debug to see where"
+        "something went wrong that should not have (LookupError: deep inside); "
+        "run again with --debug to see where"
     )
     shown = nader("settings", "--debug").err
     assert "Traceback" in shown and "deep inside" in shown and "\x1b" not in shown
@@ -183,7 +184,8 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 
 def test_a_command_imports_only_what_it_needs() -> None:
-    code = "import sys; from nader.cli import main; main(['settings']); print('torch' in sys.modules, 'networkx' in sys.modules)"
+    code = "import sys; from nader.cli import main; main(['settings']); "
+    code += "print('torch' in sys.modules, 'networkx' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
     )

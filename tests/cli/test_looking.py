@@ -1,5 +1,6 @@
 """Commands that show a run: for people in 80 columns, for programs with stable keys."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -13,9 +14,9 @@ from tests.cli.conftest import Nader
 from tests.e2e.campaigns import folded
 
 CANDIDATE_KEYS = {
-    "id", "parent", "round", "index", "status", "outcome", "best", "digest", "original", "width", "parameters",
-    "macs", "validation", "validations", "test", "seeds", "loss", "seconds", "latency_ms", "peak_memory",
-    "inspiration", "suggestion", "paper", "reason", "failure",
+    "id", "parent", "round", "index", "status", "outcome", "best", "digest", "original", "width",
+    "parameters", "macs", "validation", "validations", "test", "seeds", "loss", "seconds", "latency_ms",
+    "peak_memory", "inspiration", "suggestion", "paper", "reason", "failure",
 }  # fmt: skip
 EVENT_KEYS = {
     "position", "id", "time", "run", "branch", "actor", "type", "version", "candidate", "causation",
@@ -135,7 +136,7 @@ def test_why_leads_from_the_proposal_to_the_campaigns_start_and_names_the_paper(
     told = nader("why", "best", "-r", "run-1", "--json", "-w", finished).json
     chain = told["chain"]
     assert chain[0]["type"] == "ProposalMade" and chain[-1]["type"] == "CampaignStarted"
-    for effect, cause in zip(chain, chain[1:-1], strict=False):
+    for effect, cause in itertools.pairwise(chain[:-1]):
         assert effect["causation"] == cause["position"]
     assert told["ancestors"][-1]["id"] == "base"
     assert told["inspiration"]["title"] and told["inspiration"]["ref"]
@@ -283,8 +284,10 @@ def test_hostile_text_in_a_log_reaches_no_terminal(nader: Nader, tmp_path: Path)
             await log.append("run-1", [external(proposal, about="r99-1"), external(gone, about="r99-1")])
 
     asyncio.run(write())
-    for words in (["tree"], ["show", "r99-1"], ["trace", "r99-1"], ["why", "r99-1"], ["log"], ["log", "--full"],
-                  ["tree", "--json"], ["log", "--json"], ["runs"], ["diff", "run-1", "run-1"]):  # fmt: skip
+    lines = (
+        "tree|show r99-1|trace r99-1|why r99-1|log|log --full|tree --json|log --json|runs|diff run-1 run-1"
+    )
+    for words in (line.split() for line in lines.split("|")):
         said = nader(*words, "-w", tmp_path / "w")
         assert said.status == 0, said.err
         assert not set(said.out) & set("\x1b\x07\x9b\u202e"), words

@@ -1,0 +1,133 @@
+"""The paper's baseline of direct code generation: a model's Python module, tried in an isolated process.
+
+No code of a model ever runs in our own process. Where the system grants neither a network namespace nor a
+system call filter, it does not run at all. What is left to it: it may read files that the user may read, and
+has no way to send or keep what it reads.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nader.errors import NaderError
+
+PROBE = Path(__file__).with_name("baseline_probe.py")
+MOST_OUTPUT = 64 * 1024
+"""Bytes that are read of what the process says."""
+MOST_MESSAGE = 300
+"""Characters of an error that are kept."""
+
+
+class BaselineError(NaderError):
+    """Code that could not be tried, because the process could not be isolated or started."""
+
+
+@dataclass(frozen=True)
+class CodeLimits:
+    """What a try may take."""
+
+    memory: int = 8 * 2**30
+    """Bytes of address space, PyTorch's own included."""
+    processor_s: int = 60
+    """Seconds of processor time, importing PyTorch included."""
+    seconds: float = 180.0
+    """Seconds by the clock."""
+
+
+@dataclass(frozen=True)
+class CodeVerdict:
+    """What became of a module."""
+
+    kind: str
+    """`ok`, `interface`, `shape`, `number`, `error`, `memory`, `time-out` or `crash`."""
+    message: str
+    isolation: tuple[str, ...]
+    """What held: `limits`, `no-network`, `read-only`, `filter`."""
+    seconds: float
+
+    @property
+    def executable(self) -> bool:
+        """Whether cell, stem and downsample block ran forward and backward, with the right shapes."""
+        return self.kind == "ok"
+
+
+def try_code(code: str, limits: CodeLimits | None = None) -> CodeVerdict:
+    """Run a module of the prompt `direct_code` in an isolated process: whether it is executable, and why not.
+
+    Raises `BaselineError` where no process can be had that is isolated.
+    """
+    limits, began = limits or CodeLimits(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="nader-code-") as folder:
+        path = Path(folder) / "block.py"
+        path.write_text(code, encoding="utf-8", errors="replace")
+        output, status, expired = _run(path, limits)
+    seconds = round(time.monotonic() - began, 3)
+    said = _last_line(output)
+    if said is not None:
+        if said["kind"] == "unprotected":
+            raise BaselineError(f"code of a model is not run here: {said['message']}")
+        return CodeVerdict(said["kind"], said["message"], said["isolation"], seconds)
+    if expired or -status == signal.SIGXCPU:
+        return CodeVerdict("time-out", "the module took longer than it may", (), seconds)
+    return CodeVerdict("crash", f"the process ended with status {status}", (), seconds)
+
+
+def _run(path: Path, limits: CodeLimits) -> tuple[bytes, int, bool]:
+    """What the process said, its exit status, and whether its time was over."""
+    command = [sys.executable, "-I", "-B", str(PROBE), str(path), str(limits.memory), str(limits.processor_s)]
+    environment = {"PATH": os.defpath, "HOME": str(path.parent), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=path.parent,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise BaselineError(f"no process for a model's code can be started: {error.strerror}") from None
+    expired = threading.Event()
+
+    def end() -> None:
+        expired.set()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(limits.seconds, end)
+    timer.start()
+    try:
+        assert process.stdout is not None
+        output = process.stdout.read(MOST_OUTPUT)
+        if len(output) == MOST_OUTPUT:
+            process.kill()  # nothing of ours says so much
+        return output, process.wait(), expired.is_set()
+    finally:
+        timer.cancel()
+        process.kill()
+        process.stdout.close()  # type: ignore[union-attr]
+        process.wait()
+
+
+def _last_line(output: bytes) -> dict[str, Any] | None:
+    """The verdict that the process printed last; None where it is none."""
+    lines = output.decode("utf-8", errors="replace").strip().splitlines()
+    try:
+        said = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return None
+    if not isinstance(said, dict) or not all(isinstance(said.get(k), str) for k in ("kind", "message")):
+        return None
+    message = "".join(c if c.isprintable() else " " for c in said["message"])[:MOST_MESSAGE]
+    isolation = tuple(str(part) for part in said.get("isolation", ())) if said.get("isolation") else ()
+    return {"kind": said["kind"], "message": message, "isolation": isolation}

@@ -190,5 +190,5 @@ def _cost(shown: Snapshot) -> Text:
     cap = f" of {money(shown.budget)}" if shown.budget else ""
     parts.append(f"{money(totals.cost, totals.unknown_price_calls)}{cap}")
     parts.append(f"training {duration(totals.train_seconds)}")
-    parts += [f"{shown.failures} handler failures"] if shown.failures else []
+    parts += [f"{shown.failures} failures"] if shown.failures else []
     return Text("  ".join(parts), style="dim")

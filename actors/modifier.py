@@ -146,7 +146,6 @@ class Modifier(Agent):
         )
 
     # ---- the cell
-    # ---------------------------------------------------------------------------------------------
 
     async def _write_cell(self, task: _Task) -> Block:
         """A verified cell that follows the suggestion and is not its parent's."""
@@ -240,14 +239,13 @@ class Modifier(Agent):
         await ctx.emit(rejected, name=name)
 
     # ---- stem and downsample
-    # ----------------------------------------------------------------------------------
 
     async def _write_stem_and_downsample(self, task: _Task, cell: Block) -> tuple[Block, Block]:
         """The two blocks that go with the cell: one question, then each repaired by itself."""
         variables: dict[str, Variable] = {
             "language": f"{language_reference(Role.STEM)}\n\n{language_reference(Role.DOWNSAMPLE)}",
             "cell": print_block(cell),
-            "examples": self._examples(task),
+            "examples": _examples(task.design),
             "stem_scale": Fraction(1, task.skeleton.stem_stride),
             "experience": task.experience(Role.STEM, Role.DOWNSAMPLE),
         }
@@ -270,15 +268,13 @@ class Modifier(Agent):
             category, f"no {missing} block verified in {task.drafts} drafts; the last had: {category}"
         )
 
-    def _examples(self, task: _Task) -> str:
-        """The parent's blocks and a base design: cells with the stem and downsample block that match them."""
-        examples = [task.design.to_text()]
-        for name in BASE_DESIGNS:
-            example = base_design(name)
-            if example.digest != task.design.digest:
-                examples.append(example.to_text())
-                break
-        return "\n\n".join(examples)
+
+@lru_cache(maxsize=64)
+def _examples(parent: Design) -> str:
+    """The parent's blocks and a base design: cells with the stem and downsample block that match them."""
+    bases = (base_design(name) for name in BASE_DESIGNS)
+    other = next(base for base in bases if base.digest != parent.digest)
+    return f"{parent.to_text()}\n\n{other.to_text()}"
 
 
 @lru_cache(maxsize=256)

@@ -56,13 +56,19 @@ def choose_width(design: Design, skeleton: Skeleton, settings: CampaignSettings,
 def check(text: str, role: Role, skeleton: Skeleton) -> Checked:
     """Parse and verify a draft for its role in a skeleton."""
     try:
-        block = parse(text)
+        block = _parsed(text)
     except BlockError as error:
         return Checked(None, str(error), tuple(str(p.code) for p in error.problems))
     verdict = verify_block(block, role, skeleton)
     if not verdict.ok:
         return Checked(None, verdict.report(), tuple(str(p.code) for p in verdict.problems))
     return Checked(block, notes=tuple(str(note) for note in block.notes))
+
+
+@lru_cache(maxsize=512)
+def _parsed(text: str) -> Block:
+    """Held because the stems and downsample blocks of a campaign repeat."""
+    return parse(text)
 
 
 @lru_cache(maxsize=256)

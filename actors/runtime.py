@@ -84,7 +84,6 @@ class Runtime:
         self._stop: _Stop | None = None
 
     # ---- the port that contexts reach the log through
-    # ---------------------------------------------------------
 
     async def append(
         self, pendings: Sequence[Pending], blobs: dict[str, bytes], acks: Sequence[Ack]
@@ -110,7 +109,6 @@ class Runtime:
         return self.store.blob(digest)
 
     # ---- running
-    # ----------------------------------------------------------------------------------------------
 
     async def run(self) -> Ending:
         """Handle events until the campaign is finished or `pause` was called. Raises what stopped it
@@ -191,7 +189,6 @@ class Runtime:
         self._tick = asyncio.Event()
 
     # ---- handling
-    # ---------------------------------------------------------------------------------------------
 
     async def handle(self, agent: Agent, cause: Envelope, view: int) -> None:
         """Run an agent's handler until it finishes or is given up."""

@@ -50,7 +50,6 @@ class Campaign:
         return validated(self.views.status.settings(), where="the log's settings")
 
     # ---- beginning
-    # --------------------------------------------------------------------------------------------
 
     @classmethod
     async def start(cls, workspace: Workspace, settings: CampaignSettings, name: str | None = None) -> Self:
@@ -121,7 +120,6 @@ class Campaign:
         await self.log.close()
 
     # ---- running
-    # ----------------------------------------------------------------------------------------------
 
     async def run(self, backend: Backend | None = None) -> Ending:
         """Go on until the campaign is finished or paused. Raises what stopped it otherwise.

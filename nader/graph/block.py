@@ -118,6 +118,13 @@ class Block:
     notes: tuple[Note, ...] = field(default=(), compare=False, repr=False)
     lines: Mapping[int, int] = field(default_factory=dict, compare=False, repr=False, hash=False)
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.name, self.nodes, self.edges))
+
+    def __hash__(self) -> int:
+        return self._hash  # computed once: blocks are the keys of caches
+
     def __post_init__(self) -> None:
         if not self.name or clean_name(self.name) != self.name:
             raise ValueError(f"{self.name[:60]!r} cannot be the name of a block")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from nader.graph.block import Block, Node
@@ -36,6 +37,7 @@ class SymmetryError(GraphError):
     """A graph so symmetric, and without any symmetry that helps, that comparing it would take too long."""
 
 
+@lru_cache(maxsize=1024)
 def digest(block: Block, role: Role | str | None = None) -> str:
     """SHA-256 (hex) of the canonical form; with the role of a cell, dim counts as C."""
     return hashlib.sha256(canonical_form(block, role).encode()).hexdigest()

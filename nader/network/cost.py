@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nader.graph import Counting, Design, Role, cost_at
+from nader.graph import Block, Counting, Design, Role, cost_at
 from nader.network.skeleton import Limits, Skeleton, site_table
 
 ROLES = (Role.STEM, Role.CELL, Role.DOWNSAMPLE)
@@ -53,16 +54,28 @@ def costs(
     """
     params, macs = _head(skeleton, np.asarray(widths, dtype=np.int64), classes)
     for role in ROLES:
-        times = np.array(skeleton.cells if role is Role.CELL else (1,), dtype=np.int64)
-        sites = site_table(skeleton, role, tuple(widths))
-        if sites is None:
-            continue
-        block_params, block_macs = cost_at(
-            design.block(role), sites, skeleton.counting, conv_bias=skeleton.conv_bias
-        )
-        params += (block_params.reshape(len(widths), -1) * times).sum(axis=1)
-        macs += (block_macs.reshape(len(widths), -1) * times).sum(axis=1)
+        more_params, more_macs = block_costs(design.block(role), role, skeleton, tuple(widths))
+        params, macs = params + more_params, macs + more_macs
     return params, macs
+
+
+@lru_cache(maxsize=512)
+def block_costs(
+    block: Block, role: Role, skeleton: Skeleton, widths: tuple[int, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A block's share of the network's parameters and MACs, int64 [widths] each.
+
+    Held, because a campaign's designs have many blocks in common.
+    """
+    sites = site_table(skeleton, role, widths)
+    if sites is None:
+        return np.zeros(len(widths), dtype=np.int64), np.zeros(len(widths), dtype=np.int64)
+    times = np.array(skeleton.cells if role is Role.CELL else (1,), dtype=np.int64)
+    params, macs = cost_at(block, sites, skeleton.counting, conv_bias=skeleton.conv_bias)
+    return (
+        (params.reshape(len(widths), -1) * times).sum(axis=1),
+        (macs.reshape(len(widths), -1) * times).sum(axis=1),
+    )
 
 
 def _head(

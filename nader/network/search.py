@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nader.graph import Block, Design, Problem, Role, verify
-from nader.network.cost import ROLES, Cost, costs
+from nader.network.cost import ROLES, Cost, block_costs, costs
 from nader.network.errors import NoWidthError
 from nader.network.skeleton import Limits, Skeleton, site_table
 
@@ -101,14 +102,40 @@ def verify_block(block: Block, role: Role, skeleton: Skeleton) -> RoleVerdict:
 
     A role that the skeleton has no place for (a downsample block with a single stage) fits at every width.
     """
+    try:
+        verdict = _sound(block, role, skeleton)
+    except _Unsound as unsound:
+        verdict = unsound.verdict
+    return replace(verdict, notes=tuple(map(str, block.notes)))
+
+
+class _Unsound(Exception):
+    """A block with problems. They name lines of its text, so they are not held for an equal block."""
+
+    def __init__(self, verdict: RoleVerdict) -> None:
+        super().__init__()
+        self.verdict = verdict
+
+
+@lru_cache(maxsize=512)
+def _sound(block: Block, role: Role, skeleton: Skeleton) -> RoleVerdict:
+    """The verdict on a block without problems, held because designs have many blocks in common."""
     candidates = skeleton.widths.all()
-    notes = tuple(map(str, block.notes))
     sites = site_table(skeleton, role, candidates)
     if sites is None:
-        return RoleVerdict(role, candidates, (), notes)
+        return RoleVerdict(role, candidates, (), ())
     verdict = verify(block, role, sites)
     mask: NDArray[np.bool_] = np.all(verdict.ok_sites.reshape(len(candidates), -1), axis=1)
-    return RoleVerdict(role, _chosen(candidates, mask), tuple(verdict.problems), notes)
+    result = RoleVerdict(role, _chosen(candidates, mask), tuple(verdict.problems), ())
+    if verdict.problems:
+        raise _Unsound(result)
+    return result
+
+
+def forget() -> None:
+    """Empty what is held of earlier blocks, so that a benchmark measures the work itself."""
+    _sound.cache_clear()
+    block_costs.cache_clear()
 
 
 def _chosen(candidates: tuple[int, ...], mask: NDArray[np.bool_]) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ class Batch:
         for p in pendings:
             position += 1
             seq += 1
-            id, time, actor, type_, version = p.id, p.time, p.actor, p.type, p.version
+            id, time, actor, type_, version = p.id, float(p.time), p.actor, p.type, p.version
             cause, about, key, digest = p.causation, p.correlation, p.effect_key, p.input_digest
             payload = p.payload
             hash = chain_hash(

@@ -46,7 +46,7 @@ class NoSuchBranchError(StoreError):
     """The log has no branch of that name."""
 
 
-NOT_TEXT = "Could not decode to UTF-8"
+_NOT_TEXT = "Could not decode to UTF-8"
 """What Python's sqlite3 says of a text column that holds no text."""
 _FULL = "there is no room left to write it (disk full, or a limit on the size of files)"
 _SENTENCES = {
@@ -71,7 +71,7 @@ def translate(error: sqlite3.Error | OSError, path: Path) -> StoreError:
         return OperationalError(f"the log {path} cannot be used: {reason}")
     name = getattr(error, "sqlite_errorname", None) or ""
     damaged = name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ"))
-    if damaged or NOT_TEXT in str(error):
+    if damaged or _NOT_TEXT in str(error):
         return CorruptedError(f"the log {path} is damaged or is not a log of NADER ({error})")
     if isinstance(error, sqlite3.IntegrityError):
         return IntegrityError(f"the log {path} refuses the write: {error}")

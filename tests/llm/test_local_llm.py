@@ -63,8 +63,8 @@ def test_an_answer_has_text_model_and_counted_tokens(server: LocalServer) -> Non
 
 
 def test_the_same_seed_at_temperature_zero_gives_the_same_answer(server: LocalServer) -> None:
-    request = ask("reflect_success", model=server.model, max_tokens=300, seed=7, temperature=0.0)
-    one, two = talked(server, request, request)
+    request = ask("judge_relevance", model=server.model, max_tokens=400, seed=7, temperature=0.0)
+    one, two = talked(server, request, request, structured="on")
     assert isinstance(one, ChatReply) and isinstance(two, ChatReply) and one.text == two.text
 
 

@@ -48,7 +48,8 @@ def local_server(context: int = 8192, slots: int = 2) -> Iterator[LocalServer]:
         pytest.skip("no local chat server: set one up with bash tests/servers/local_llm.sh")
     port = _free_port()
     command = [place / "llama-server", "-m", place / "model.gguf", "--host", "127.0.0.1", "--port", port]
-    command += ["--alias", MODEL, "-c", context * slots, "--parallel", slots, "--threads", 2]
+    # One thread: with more, its workers spin against whatever else is running.
+    command += ["--alias", MODEL, "-c", context * slots, "--parallel", slots, "--threads", 1]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen([str(c) for c in command], stdout=log, stderr=log)
         try:

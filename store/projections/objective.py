@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 DEFAULT = "validation"
@@ -72,6 +73,7 @@ _TOKEN = re.compile(
 )
 
 
+@lru_cache(maxsize=32)
 def parse_objective(text: str) -> Objective:
     """Read `term (+|-) term …`, where a term is a figure or `number * figure` (in either order).
 

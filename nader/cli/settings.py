@@ -42,7 +42,7 @@ def settings(
         keys = ("key", "type", "default", "value", "description")
         print_json([dict(zip(keys, row, strict=True)) for row in rows])
     elif toml:
-        print("\n".join(_toml(rows)))
+        print("\n".join(_toml(rows, preset or "digits")))
     else:
         _print(rows)
 
@@ -79,9 +79,11 @@ def _print(rows: list[Row]) -> None:
         indented(console, Text(description + choices, style="dim"), 4)
 
 
-def _toml(rows: list[Row]) -> Iterator[str]:
-    """A TOML file with every setting: those at their default are commented out."""
+def _toml(rows: list[Row], preset: str) -> Iterator[str]:
+    """A TOML file with every setting: those that the preset and the defaults agree on are commented out."""
+    of_preset = {row[0]: row[3] for row in _rows(load_settings(preset=preset))}
     yield "# Settings of a campaign, for `nader run THIS_FILE`. A line without # is not the default."
+    yield f'preset = "{preset}"\n'
     section = ""
     for key, _kind, default, value, description in rows:
         named, _, name = key.rpartition(".")
@@ -89,7 +91,7 @@ def _toml(rows: list[Row]) -> Iterator[str]:
             section = named
             yield f"\n[{section}]"
         yield f"# {description}"
-        yield f"{'# ' if value == default else ''}{name} = {_value(value)}"
+        yield f"{'# ' if value == default == of_preset[key] else ''}{name} = {_value(value)}"
 
 
 def _value(value: Any) -> str:

@@ -1,0 +1,156 @@
+"""Commands that change a workspace: forks, imports, retrainings, libraries, answers; and proofs of what they left."""
+
+import asyncio
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from nader.llm.types import ChatRequest
+from prompts import Message
+from tests.cli.conftest import Nader
+from tests.e2e.campaigns import resume_campaign
+from tests.e2e.simulation import SimulatedBackend
+
+
+def test_a_fork_leaves_its_parent_as_it_was_and_can_be_resumed(nader: Nader, workspace: Path) -> None:
+    before = nader("log", "run-1", "--epochs", "--json", "-w", workspace).out
+    words = ["fork", "run-1", "--at", "r2-1:proposed", "--seed", "7", "--name", "mine", "--json"]
+    told = nader(*words, "-w", workspace).json
+    assert told["name"] == "mine" and told["parent"] == "run-1"
+    assert nader("log", "run-1", "--epochs", "--json", "-w", workspace).out == before
+    assert resume_campaign(workspace, "mine", SimulatedBackend()).kind == "finished"
+    assert nader("verify", "mine", "-w", workspace).status == 0
+    assert nader("diff", "run-1", "mine", "--json", "-w", workspace).json["shared"] == told["position"]
+
+
+def test_a_fork_that_is_not_named_gets_the_next_free_name(nader: Nader, workspace: Path) -> None:
+    out = nader("fork", "run-1", "--at", "head", "-w", workspace).out
+    assert "run-1-fork-1 shares run-1 up to position" in out and "nader resume run-1-fork-1" in out
+
+
+def test_verify_names_a_byte_that_was_changed_and_a_tail_that_was_cut_off(nader: Nader, workspace: Path) -> None:
+    head = nader("verify", "run-1", "--json", "-w", workspace).json["head"]["hash"]
+    assert nader("verify", "run-1", "--head", head[:16], "-w", workspace).status == 0
+    cut = nader("verify", "run-1", "--head", "0" * 16, "-w", workspace)
+    assert cut.status == 1 and "the log was cut off or rewritten" in cut.out
+    log = sqlite3.connect(workspace / "nader.db")
+    log.execute("DROP TRIGGER events_are_never_changed")
+    log.execute("UPDATE events SET payload = replace(payload, 'base', 'bass') WHERE type = 'ProposalMade'")
+    log.commit()
+    log.close()
+    told = nader("verify", "run-1", "--json", "-w", workspace)
+    assert told.status == 1 and told.json["ok"] is False
+    assert told.json["chain"]["broken"] == "changed"
+    first = next(e for e in nader("log", "run-1", "-t", "ProposalMade", "--json", "-w", workspace).lines)
+    assert told.json["chain"]["position"] == first["position"]
+    assert "it was changed" in nader("verify", "run-1", "-w", workspace).out
+
+
+def test_rebuild_says_that_states_agree(nader: Nader, finished: Path) -> None:
+    told = nader("rebuild", "run-1", "--json", "--samples", "4", "-w", finished).json
+    assert told["ok"] and len(told["positions"]) == 4 and told["mismatches"] == []
+
+
+def test_vacuum_drops_only_what_no_event_names(nader: Nader, workspace: Path) -> None:
+    from store import Log
+
+    async def orphan() -> None:
+        async with Log.open(workspace / "nader.db") as log:
+            await log.put_blob(os.urandom(10_000))
+
+    asyncio.run(orphan())
+    before = nader("log", "--full", "--json", "-w", workspace).out
+    told = nader("vacuum", "--json", "-w", workspace).json
+    assert told["blobs"] == 1 and told["kept"] > 0
+    assert nader("log", "--full", "--json", "-w", workspace).out == before
+
+
+def test_a_log_travels_by_a_file(nader: Nader, finished: Path, tmp_path: Path) -> None:
+    out = nader("export-log", "run-1", "-o", tmp_path / "run.zst", "--json", "-w", finished).json
+    head = out["branches"][0]["head"][1]
+    assert nader("import-log", tmp_path / "run.zst", "--check", "-w", tmp_path / "new").status == 0
+    assert not (tmp_path / "new").exists()
+    other = nader("import-log", tmp_path / "run.zst", "--head", "0" * 12, "-w", tmp_path / "new")
+    assert other.status == 2 and "no run in" in other.err
+    done = nader("import-log", tmp_path / "run.zst", "--head", head[:12], "--json", "-w", tmp_path / "new").json
+    assert [one["name"] for one in done["imported"]] == ["run-1"]
+    assert nader("verify", "--head", head, "-w", tmp_path / "new").status == 0
+    there = nader("tree", "run-1", "--json", "-w", finished).json
+    assert nader("tree", "--json", "-w", tmp_path / "new").json == there
+
+
+def test_all_runs_of_a_workspace_can_be_exported_at_once(nader: Nader, finished: Path, tmp_path: Path) -> None:
+    out = nader("export-log", "--all", "-o", tmp_path / "all.zst", "-w", finished).out
+    assert "run-1" in out and "other" in out
+    again = nader("export-log", "--all", "-o", tmp_path / "all.zst", "-w", finished)
+    assert again.status == 2 and "is there already" in again.err
+
+
+def test_retraining_records_figures_apart_from_the_search(
+    nader: Nader, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nader.retraining.training_backend", lambda settings: SimulatedBackend())
+    before = nader("tree", "run-1", "--json", "-w", workspace).json
+    words = ["retrain", "best", "-r", "run-1", "--seeds", "1,2,3"]
+    told = nader(*words, "--json", "-w", workspace).json
+    assert told["seeds"] == [1, 2, 3] and len(told["test"]) == 3 and told["dataset"] == "digits"
+    after = nader("tree", "run-1", "--json", "-w", workspace).json
+    assert after["candidates"] == before["candidates"]
+    shown = nader("show", "best", "-r", "run-1", "-w", workspace).out
+    assert "Retrained" in shown and "seeds 1, 2, 3: test" in shown and "±" in shown
+    assert "mean" in nader(*words, "-w", workspace).out
+
+
+def test_reflecting_again_goes_into_a_branch_of_its_own(nader: Nader, workspace: Path) -> None:
+    before = nader("log", "run-1", "--epochs", "--json", "-w", workspace).out
+    told = nader("reflect", "run-1", "--json", "-w", workspace).json
+    assert told["branch"] == "run-1-reflect-1" and told["ending"] == "finished" and told["candidates"] > 0
+    assert sum(told["by_kind"].values()) == told["experiences"]
+    assert nader("log", "run-1", "--epochs", "--json", "-w", workspace).out == before
+
+
+def test_a_list_of_inspirations_becomes_a_library(nader: Nader, tmp_path: Path) -> None:
+    ideas = [
+        {"id": 1, "paper_id": 7, "inspiration": "Replace the 3x3 convolution by a depthwise separable convolution."},
+        {"id": 2, "paper_id": 7, "inspiration": "Add a squeeze-and-excitation module after the last convolution."},
+    ]
+    (tmp_path / "ideas.json").write_text(json.dumps(ideas))
+    words = ["read", tmp_path / "ideas.json", "--library", "mine", "-w", tmp_path / "w"]
+    dry = nader(*words, "--dry-run", "--json").json
+    assert dry["plan"]["inspirations"] == 2 and dry["report"] is None
+    assert not (tmp_path / "w").exists()
+    told = nader(*words, "--json").json
+    assert told["report"]["entered"] == 2 and told["report"]["library"] == "mine"
+    assert "library:mine" in nader("runs", "-w", tmp_path / "w").out
+
+
+def test_a_source_that_is_none_is_one_sentence_with_the_forms_there_are(nader: Nader, tmp_path: Path) -> None:
+    said = nader("read", "nowhere:x", "-w", tmp_path / "w")
+    assert said.status == 2 and "arxiv:" in said.err and len(said.err.splitlines()) == 1
+
+
+def test_questions_for_a_person_are_listed_read_and_answered(nader: Nader, tmp_path: Path) -> None:
+    from nader.llm.inbox import Inbox
+
+    question = ChatRequest(
+        prompt="modify_cell", messages=(Message(role="user", content="Please \x1b[31mdesign"),), model="person"
+    )
+    box = Inbox(tmp_path / "inbox", poll_s=0.01)
+
+    async def ask() -> str:
+        asked = asyncio.ensure_future(box.chat(question))
+        while not list((tmp_path / "inbox").glob("*.prompt.md")):
+            await asyncio.sleep(0.01)
+        listed = nader("inbox", "--json", "-w", tmp_path).json
+        assert set(listed[0]) == {"id", "prompt", "asked", "file", "text"}
+        shown = nader("inbox", "next", "-w", tmp_path).out
+        assert "Please design" in shown and "\x1b" not in shown
+        (tmp_path / "answer.txt").write_text("here it is")
+        assert nader("answer", listed[0]["id"][:14], tmp_path / "answer.txt", "-w", tmp_path).status == 0
+        return (await asyncio.wait_for(asked, 60)).text
+
+    assert asyncio.run(ask()) == "here it is"
+    assert "no question waits" in nader("inbox", "-w", tmp_path).out

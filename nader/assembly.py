@@ -118,13 +118,11 @@ def connection_of(settings: CampaignSettings) -> Connection:
 def training_backend(settings: CampaignSettings) -> Backend:
     """Where trainings run."""
     training = settings.training
-    slots = slots_of(training)
     if training.backend == "ray":
         from nader.training.ray_backend import RayBackend
 
-        gpus = 1.0 if any(slot.device.startswith("cuda") for slot in slots) else 0.0
-        return RayBackend(len(slots), address=training.address or None, gpus=gpus, **watched(training))
-    return LocalBackend(slots, **watched(training))
+        return RayBackend(training.slots or None, address=training.address or None, **watched(training))
+    return LocalBackend(slots_of(training), **watched(training))
 
 
 def watched(training: TrainingSettings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 design.
 """
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -116,6 +117,14 @@ def preflight(settings: CampaignSettings, workspace: Workspace, text: str, groun
     status = data_status(settings.training.dataset, data_dir_of(settings))
     if not status.ready:
         raise WorkspaceError(status.message)
+    for extra, wanted in (
+        ("ray", settings.training.backend == "ray"),
+        ("tensorboard", settings.training.tensorboard),
+    ):
+        if wanted and importlib.util.find_spec(extra) is None:
+            raise SettingsError(
+                f"the settings ask for {extra}, which is not installed: pip install 'nader[{extra}]'"
+            )
     try:
         parse_objective(settings.search.objective)
     except ObjectiveError as error:

@@ -1,4 +1,4 @@
-"""Figures: means over seeds, objectives, failures, results that are adopted; a campaign's choices rest on validation alone."""
+"""Figures: means over seeds, objectives, failures, adopted results; choices rest on validation alone."""
 
 import pytest
 

@@ -157,10 +157,8 @@ def importing(path: Path) -> None:
         report = asyncio.run(read(Workspace(Path(folder)), str(path), "list", load_settings(), 1))
         seconds, busy = time.perf_counter() - began, time.process_time() - processor
     total = len(json.loads(path.read_text(encoding="utf-8")))
-    print(
-        f"\nimport of {total:,}: {seconds:.1f} s ({busy:.1f} s of processor time); {report.entered:,} entered, {report.merged:,} merged, "
-        f"{report.irrelevant:,} left out as not about blocks"
-    )
+    print(f"\nimport of {total:,}: {seconds:.1f} s, {busy:.1f} s of them processor time")
+    print(f"{report.entered:,} entered, {report.merged:,} merged, {report.irrelevant:,} not about blocks")
 
 
 if __name__ == "__main__":

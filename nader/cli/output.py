@@ -67,6 +67,15 @@ class SafeConsole(Console):
             else:
                 yield segment
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich prints; into a pipe without the blanks that fill a line up."""
+        if self.is_terminal:
+            super().print(*objects, **options)
+            return
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        self.file.write("\n".join(line.rstrip(" ") for line in captured.get().split("\n")))
+
 
 def stdout() -> SafeConsole:
     """The console of results: as wide as the terminal, or `_PIPE` columns where there is none.

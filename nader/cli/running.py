@@ -173,6 +173,8 @@ def _print_next(console: Console, campaign: Campaign, ending: Ending) -> None:
         ("nader verify", "prove the log"),
         ("nader export best", "take the network away"),
     ]
+    if campaign.views.tree.best() is None:
+        steps = [("nader trace base", "what happened to the base"), *steps[2:4]]
     if ending.kind == "paused":
         steps.insert(0, (f"nader resume {campaign.branch}", "go on"))
     console.print(heading("\nNext"))

@@ -73,7 +73,9 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "TrainingRequested": lambda e: (
         f"{e.dataset} with recipe {e.recipe.get('name', '?')}, width {e.width}, seed {e.seed}"
     ),
-    "TrainingStarted": lambda e: f"on {e.slot}{f', from epoch {e.first_epoch}' if e.first_epoch > 1 else ''}",
+    "TrainingStarted": lambda e: (
+        f"on {_or(e.slot, 'a slot')}{f', from epoch {e.first_epoch}' if e.first_epoch > 1 else ''}"
+    ),
     "EpochFinished": lambda e: (
         f"epoch {e.epoch}/{e.epochs}, loss {e.loss:.4f}, training accuracy {percent(e.accuracy)}, "
         f"{duration(e.seconds)}"

@@ -93,12 +93,16 @@ def test_with_json_the_result_is_alone_on_standard_output(
     assert "trained in" in told.err
 
 
-def test_a_campaign_whose_base_fails_leaves_with_status_1(tmp_path: Path) -> None:
+def test_a_campaign_whose_base_fails_leaves_with_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def main() -> int:
         async with await Campaign.start(Workspace(tmp_path), load_settings(sets=SMALL)) as campaign:
             return await running.run_campaign(campaign, False, SimulatedBackend(failing=1.0))
 
     assert asyncio.run(main()) == 1
+    out = capsys.readouterr().out
+    assert "nader trace base" in out and "best" not in out.split("Next")[1]
 
 
 def test_on_a_terminal_the_live_table_shows_stages_bars_best_and_cost(tmp_path: Path) -> None:
@@ -239,6 +243,21 @@ def test_a_running_campaign_can_be_read_is_not_written_twice_and_stops_in_order(
     assert events(tmp_path)[-1].type == "CampaignPaused"
     assert resume_campaign(tmp_path).kind == "finished"
     check_log(tmp_path)
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_acknowledged_stays_readable(
+    tmp_path: Path, nader: Nader
+) -> None:
+    resource = pytest.importorskip("resource")
+    command = [sys.executable, "-m", "nader.cli", "run", "--candidates", "2", "-w", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)), timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "there is no room left to write it" in done.stderr and "Traceback" not in done.stderr
+    assert nader("verify", "-w", tmp_path).status == 0
+    assert nader("tree", "-w", tmp_path).status == 0
 
 
 def test_a_finished_run_says_so_again_and_goes_on_if_there_is_room_for_more(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Commands that change a workspace: forks, imports, retrainings, libraries, answers; and proofs of what they left."""
+"""Commands that change a workspace: forks, imports, retrainings, libraries, answers; and proofs of what
+they left."""
 
 import asyncio
 import json
@@ -31,7 +32,9 @@ def test_a_fork_that_is_not_named_gets_the_next_free_name(nader: Nader, workspac
     assert "run-1-fork-1 shares run-1 up to position" in out and "nader resume run-1-fork-1" in out
 
 
-def test_verify_names_a_byte_that_was_changed_and_a_tail_that_was_cut_off(nader: Nader, workspace: Path) -> None:
+def test_verify_names_a_byte_that_was_changed_and_a_tail_that_was_cut_off(
+    nader: Nader, workspace: Path
+) -> None:
     head = nader("verify", "run-1", "--json", "-w", workspace).json["head"]["hash"]
     assert nader("verify", "run-1", "--head", head[:16], "-w", workspace).status == 0
     cut = nader("verify", "run-1", "--head", "0" * 16, "-w", workspace)
@@ -75,14 +78,18 @@ def test_a_log_travels_by_a_file(nader: Nader, finished: Path, tmp_path: Path) -
     assert not (tmp_path / "new").exists()
     other = nader("import-log", tmp_path / "run.zst", "--head", "0" * 12, "-w", tmp_path / "new")
     assert other.status == 2 and "no run in" in other.err
-    done = nader("import-log", tmp_path / "run.zst", "--head", head[:12], "--json", "-w", tmp_path / "new").json
+    done = nader(
+        "import-log", tmp_path / "run.zst", "--head", head[:12], "--json", "-w", tmp_path / "new"
+    ).json
     assert [one["name"] for one in done["imported"]] == ["run-1"]
     assert nader("verify", "--head", head, "-w", tmp_path / "new").status == 0
     there = nader("tree", "run-1", "--json", "-w", finished).json
     assert nader("tree", "--json", "-w", tmp_path / "new").json == there
 
 
-def test_all_runs_of_a_workspace_can_be_exported_at_once(nader: Nader, finished: Path, tmp_path: Path) -> None:
+def test_all_runs_of_a_workspace_can_be_exported_at_once(
+    nader: Nader, finished: Path, tmp_path: Path
+) -> None:
     out = nader("export-log", "--all", "-o", tmp_path / "all.zst", "-w", finished).out
     assert "run-1" in out and "other" in out
     again = nader("export-log", "--all", "-o", tmp_path / "all.zst", "-w", finished)
@@ -114,8 +121,16 @@ def test_reflecting_again_goes_into_a_branch_of_its_own(nader: Nader, workspace:
 
 def test_a_list_of_inspirations_becomes_a_library(nader: Nader, tmp_path: Path) -> None:
     ideas = [
-        {"id": 1, "paper_id": 7, "inspiration": "Replace the 3x3 convolution by a depthwise separable convolution."},
-        {"id": 2, "paper_id": 7, "inspiration": "Add a squeeze-and-excitation module after the last convolution."},
+        {
+            "id": 1,
+            "paper_id": 7,
+            "inspiration": "Replace the 3x3 convolution by a depthwise separable convolution.",
+        },
+        {
+            "id": 2,
+            "paper_id": 7,
+            "inspiration": "Add a squeeze-and-excitation module after the last convolution.",
+        },
     ]
     (tmp_path / "ideas.json").write_text(json.dumps(ideas))
     words = ["read", tmp_path / "ideas.json", "--library", "mine", "-w", tmp_path / "w"]
@@ -136,7 +151,9 @@ def test_questions_for_a_person_are_listed_read_and_answered(nader: Nader, tmp_p
     from nader.llm.inbox import Inbox
 
     question = ChatRequest(
-        prompt="modify_cell", messages=(Message(role="user", content="Please \x1b[31mdesign"),), model="person"
+        prompt="modify_cell",
+        messages=(Message(role="user", content="Please \x1b[31mdesign"),),
+        model="person",
     )
     box = Inbox(tmp_path / "inbox", poll_s=0.01)
 

@@ -21,6 +21,7 @@ from events.llm import (
     EmbeddingRequested,
     MessageRef,
 )
+from nader.llm import ErrorKind
 from nader.settings import CampaignSettings, validated
 
 ANSWER_REPAIRS = 2
@@ -32,12 +33,32 @@ Variable = str | int | float | Fraction
 _settings: dict[int, tuple[dict[str, Any], CampaignSettings]] = {}
 
 
+MALFORMED = "malformed"
+"""Kind of failure: an answer that kept to no form, turn after turn."""
+OF_THE_ANSWER = frozenset(
+    {
+        MALFORMED,
+        ErrorKind.EMPTY,
+        ErrorKind.REFUSAL,
+        ErrorKind.CUT_OFF,
+        ErrorKind.TOO_LARGE,
+        ErrorKind.MALFORMED,
+    }
+)
+"""Kinds of failure that lie in the one answer: the same question, asked afresh, may well be answered."""
+
+
 class NoAnswer(Exception):
     """The model gave no usable answer; the kind is `llm` error kind or `malformed`."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether asking afresh may help."""
+        return self.kind in OF_THE_ANSWER
 
 
 def settings_at(ctx: AgentContext) -> CampaignSettings:
@@ -79,7 +100,7 @@ async def ask_model(
         except prompts.AnswerError as error:
             problem = error
             messages = [*messages, *prompts.repair_messages(text, error)]
-    raise NoAnswer("malformed", str(problem))
+    raise NoAnswer(MALFORMED, str(problem))
 
 
 async def embed(

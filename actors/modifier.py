@@ -5,7 +5,8 @@ Every draft goes through the verifier at once, and its report goes back to the m
 feedback, §3.4.2): at most `tries` drafts a start and `rounds` fresh starts, then the proposal is abandoned.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -57,6 +58,8 @@ class _Task:
     vector: Vectors | None = None
     drafts: int = 0
     last_codes: tuple[str, ...] = field(default=())
+    no_answer: NoAnswer | None = None
+    """Why the model gave no usable answer in the last start that ended so."""
 
     def experience(self, *roles: Role) -> str:
         """Experiences with blocks of these roles for the prompt, the most similar suggestions first; from
@@ -72,6 +75,27 @@ class _Task:
             for row in pool.nearest(self.vector, wanted, at, visible=visible, role=role.value)
         ]
         return experience_lines(sorted(rows, key=lambda row: (-row.similarity, row.id))[:wanted])
+
+
+@contextmanager
+def _one_start(task: _Task) -> Iterator[None]:
+    """A start that ends where the model gives no usable answer; the next one asks afresh."""
+    try:
+        yield
+    except NoAnswer as failure:
+        if not failure.may_pass:
+            raise
+        task.no_answer = failure
+
+
+def _given_up(task: _Task, missing: str) -> Abandoned | NoAnswer:
+    """Why there is no design after all starts."""
+    if task.no_answer is not None and not task.last_codes:
+        return task.no_answer
+    category = task.last_codes[0] if task.last_codes else "invalid"
+    return Abandoned(
+        category, f"no {missing} block verified in {task.drafts} drafts; the last had: {category}"
+    )
 
 
 class Modifier(Agent):
@@ -166,15 +190,13 @@ class Modifier(Agent):
         return await self._until_valid(task, Role.CELL, first)
 
     async def _until_valid(self, task: _Task, role: Role, first: Callable[[int], Awaitable[str]]) -> Block:
-        """Fresh starts, each with its repairs, until a draft verifies. Raises `Abandoned`."""
+        """Fresh starts, each with its repairs, until a draft verifies. Raises `Abandoned` or `NoAnswer`."""
         for start in range(1, task.settings.modifier.rounds + 1):
-            block = await self._repaired(task, role, start, await first(start))
-            if block is not None:
-                return block
-        category = task.last_codes[0] if task.last_codes else "invalid"
-        raise Abandoned(
-            category, f"no {role.value} block verified in {task.drafts} drafts; the last had: {category}"
-        )
+            with _one_start(task):
+                block = await self._repaired(task, role, start, await first(start))
+                if block is not None:
+                    return block
+        raise _given_up(task, role.value)
 
     async def _repaired(self, task: _Task, role: Role, start: int, draft: str) -> Block | None:
         """The draft, or a repair of it, that verifies; None after `tries` of them."""
@@ -252,21 +274,19 @@ class Modifier(Agent):
         found: dict[Role, Block] = {}
         for start in range(1, task.settings.modifier.rounds + 1):
             name = f"stem-and-downsample/{start}"
-            pair = await ask_model(
-                task.ctx, task.settings, "design_stem_and_downsample", variables, name=name
-            )
-            for role, text in ((Role.STEM, pair.stem), (Role.DOWNSAMPLE, pair.downsample)):
-                if role not in found:
-                    block = await self._repaired(task, role, start, text)
-                    if block is not None:
-                        found[role] = block
+            with _one_start(task):
+                pair = await ask_model(
+                    task.ctx, task.settings, "design_stem_and_downsample", variables, name=name
+                )
+                for role, text in ((Role.STEM, pair.stem), (Role.DOWNSAMPLE, pair.downsample)):
+                    if role not in found:
+                        block = await self._repaired(task, role, start, text)
+                        if block is not None:
+                            found[role] = block
             if len(found) == 2:
                 return found[Role.STEM], found[Role.DOWNSAMPLE]
         missing = " and ".join(role.value for role in (Role.STEM, Role.DOWNSAMPLE) if role not in found)
-        category = task.last_codes[0] if task.last_codes else "invalid"
-        raise Abandoned(
-            category, f"no {missing} block verified in {task.drafts} drafts; the last had: {category}"
-        )
+        raise _given_up(task, missing)
 
 
 @lru_cache(maxsize=64)

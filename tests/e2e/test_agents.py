@@ -218,6 +218,14 @@ def test_a_model_that_answers_nothing_of_use_abandons_the_proposal_as_such(tmp_p
     assert "malformed" in of_type(log, "DesignAbandoned")[0].reason
 
 
+def test_an_answer_of_no_use_ends_a_start_and_not_the_proposal(tmp_path):
+    _, log = scripted(tmp_path, {"modify_cell": ("I would rather talk about the weather.",) * 3})
+    first = of_type(log, "DraftAccepted")[0]
+    assert (first.role, first.round, first.attempt) == ("cell", 2, 1)
+    assert not of_type(log, "DesignAbandoned")
+    assert of_type(log, "CampaignFinished")[0].reason == "completed"
+
+
 def test_an_unchanged_cell_is_recognised_and_sent_back(tmp_path):
     renamed = print_block(BASE.cell).replace(BASE.cell.name, "NewName")
     _, log = scripted(tmp_path, {"modify_cell": (f"<block>\n{renamed}\n</block>",)})

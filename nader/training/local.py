@@ -121,6 +121,23 @@ class LocalBackend:
             return Failed(
                 kind=FailureKind.PYTHON_ERROR, message=f"No worker process could be started: {error}."
             )
+        used = worker.ready
+        outcome = await self._train_by(worker, slot, job, folder, on_progress, baseline)
+        if isinstance(outcome, Failed) and used and not worker.heard and not self._closing:
+            # It died while it was idle, which is no fault of this job's.
+            return await self._train_in(slot, job, folder, on_progress, baseline)
+        return outcome
+
+    async def _train_by(
+        self,
+        worker: WorkerProcess,
+        slot: Slot,
+        job: TrainingJob,
+        folder: Path,
+        on_progress: Callable[[Progress], None],
+        baseline: Curve | None,
+    ) -> Trained | Failed:
+        """Train by this worker, and replace it after any failure."""
         self._busy[slot.index] = worker
         outcome: Trained | Failed | None = None
         try:

@@ -53,6 +53,8 @@ class WorkerProcess:
         self._drain = asyncio.create_task(self._read_errors())
         self._killed_for: Failed | None = None
         self.ready = False
+        self.heard = False
+        """Whether the worker said anything of the job it has now."""
 
     @classmethod
     async def start(cls, device: str, memory_limit: int | None, threads: int = 1) -> WorkerProcess:
@@ -104,6 +106,7 @@ class WorkerProcess:
             "baseline": [p.model_dump() for p in baseline] if baseline else None,
             "rule": rule.model_dump() if rule else None,
         }
+        self.heard = False
         await self._tell(order)
         steps, stepped = -1, time.monotonic()
         while True:
@@ -112,6 +115,7 @@ class WorkerProcess:
             if message is None:
                 failed = await self._explain_end(heartbeat_timeout)
                 return failed.model_copy(update={"curve": tuple(curve), "seconds": now - began})
+            self.heard = True
             if message["type"] == "outcome":
                 outcome = OUTCOME.validate_python(message["outcome"])
                 return (

@@ -13,6 +13,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,7 +33,7 @@ class Worker:
         self._write_lock = threading.Lock()
         self._jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._stop = threading.Event()
-        self._steps = 0
+        self._steps, self._training = 0, False
         self._data: tuple[str, Any] | None = None
 
     def serve(self) -> None:
@@ -45,6 +46,7 @@ class Worker:
         while True:
             order = self._jobs.get()
             outcome = self._train(order)
+            self._training = False
             self._send("outcome", outcome=outcome.model_dump(mode="json"))
 
     def _listen(self) -> None:
@@ -52,14 +54,17 @@ class Worker:
             message = json.loads(line)
             if message["type"] == "job":
                 self._stop.clear()
+                self._training = True
                 self._jobs.put(message)
             elif message["type"] == "stop":
                 self._stop.set()
         os._exit(0)  # the parent is gone: leave the folder to whoever resumes
 
     def _beat(self) -> None:
-        while not threading.Event().wait(BEAT_SECONDS):
-            self._send("beat", steps=self._steps)
+        while True:
+            time.sleep(BEAT_SECONDS)
+            if self._training:  # an idle worker's parent does not listen
+                self._send("beat", steps=self._steps)
 
     def _send(self, kind: str, **values: Any) -> None:
         with self._write_lock:

@@ -148,6 +148,18 @@ def test_a_stopped_worker_is_found_and_killed(tmp_path: Path) -> None:
     assert isinstance(good, Trained)
 
 
+def test_a_worker_that_dies_while_it_is_idle_costs_no_job(tmp_path: Path) -> None:
+    async def scenario() -> Trained | Failed:
+        backend = LocalBackend(1)
+        await backend.train(job(epochs=1), tmp_path / "first")
+        os.kill(backend.worker_pids()[0], signal.SIGKILL)
+        second = await backend.train(job(epochs=1, seed=2), tmp_path / "second")
+        await backend.close()
+        return second
+
+    assert isinstance(run(scenario()), Trained)
+
+
 def test_a_training_over_its_time_limit_is_killed(tmp_path: Path) -> None:
     async def scenario() -> Trained | Failed:
         backend = LocalBackend(1, time_limit=0.5)

@@ -35,6 +35,7 @@ _COMMANDS = {
     "trace": _LOOKING,
     "why": _LOOKING,
     "diff": _LOOKING,
+    "cost": _LOOKING,
     "export": _LOOKING,
     "log": _LOG,
     "verify": _LOG,

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from events import Envelope
-from nader.cli.candidates import figures_line
+from nader.cli.candidates import short_figures
 from nader.cli.milestones import milestone
 from nader.cli.output import clean, count, duration, money
 from nader.cli.snapshot import Snapshot, Working
@@ -169,16 +169,12 @@ def _bar(working: Working) -> RenderableType:
 
 def _best(shown: Snapshot) -> list[RenderableType]:
     lines: list[RenderableType] = []
-    if shown.base is not None and shown.base.validation is not None:
-        lines.append(Text.assemble("base  ", figures_line(shown.base)))
-    if shown.best is not None and shown.base is not None and shown.best.id != shown.base.id:
-        lines.append(
-            Text.assemble(
-                ("best  ", "bold yellow"),
-                (f"{clean(shown.best.id)}  ", "cyan"),
-                figures_line(shown.best, shown.base),
-            )
-        )
+    base, best = shown.base, shown.best
+    if base is not None and base.validation is not None:
+        lines.append(Text.assemble("base  ", short_figures(base)))
+    if best is not None and base is not None and best.id != base.id:
+        name = (f"{clean(best.id)}  ", "cyan")
+        lines.append(Text.assemble(("best  ", "bold yellow"), name, short_figures(best, base)))
     return lines
 
 

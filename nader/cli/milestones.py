@@ -6,8 +6,8 @@ from typing import Any
 from rich.text import Text
 
 from events import Envelope
-from nader.cli.candidates import figures_line
-from nader.cli.output import clean, count, duration, short
+from nader.cli.candidates import gain_text
+from nader.cli.output import clean, count, duration, percent, short
 from store.projections import Views
 
 
@@ -28,15 +28,15 @@ def _designed(event: Any, views: Views) -> Text:
 
 
 def _trained(event: Any, views: Views) -> Text | None:
-    candidate, base, best = (
-        views.tree.candidate(event.candidate),
-        views.tree.candidate("base"),
-        views.tree.best(),
-    )
+    tree = views.tree
+    candidate, base, best = tree.candidate(event.candidate), tree.candidate("base"), tree.best()
     if candidate is None:
         return None
     line = Text.assemble(_name(candidate.id), ("trained ", "green"), f"in {duration(candidate.seconds)}: ")
-    line.append_text(figures_line(candidate, base))
+    line.append(f"validation {percent(candidate.validation)} ")
+    if base is not None and base.validation is not None and candidate.id != base.id:
+        line.append_text(gain_text((candidate.validation or 0.0) - base.validation)).append(" ")
+    line.append(f"test {percent(candidate.test)}")
     if best is not None and best.id == candidate.id and candidate.id != "base":
         line.append("  ★ best so far", style="bold yellow")
     return line

@@ -39,6 +39,7 @@ EVENT_KEYS = {
         ["settings"],
         ["doctor"],
         ["diff", "run-1", "other"],
+        ["cost"],
         ["verify"],
         ["rebuild"],
     ],
@@ -203,6 +204,17 @@ def test_diff_tells_where_runs_part_and_what_each_found(nader: Nader, finished: 
     assert told["first_decision"] is None or told["first_decision"]["positions"][0] > 150
     out = nader("diff", "run-1", "other", "-w", finished).out
     assert "share their history up to position 150" in out and "search.strategy" in out
+
+
+def test_the_cost_is_told_by_agent_and_by_candidate_and_adds_up(nader: Nader, finished: Path) -> None:
+    told = nader("cost", "run-1", "--json", "-w", finished).json
+    assert told["designer"] == "rule-based" and told["open"] == []
+    for key in ("chat_calls", "trainings", "train_seconds"):
+        assert sum(row[key] for row in told["agents"].values()) == pytest.approx(told["total"][key])
+    asked = nader("log", "run-1", "-t", "ChatCompleted", "--json", "-w", finished).lines
+    assert told["total"]["chat_calls"] == len(asked)
+    best = nader("tree", "run-1", "--json", "-w", finished).json["best"]
+    assert told["candidates"][best]["trainings"] == 1
 
 
 def test_a_run_does_not_differ_from_itself(nader: Nader, finished: Path) -> None:

@@ -1,0 +1,77 @@
+"""`nader cost`: what a run has spent, by agent, by model and by candidate."""
+
+from rich.console import Console
+from rich.text import Text
+
+from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunArgument, WorkspaceOption
+from nader.cli.output import clean, count, duration, money, print_json, stdout, table
+from nader.cli.reading import Run, open_run
+from store.projections.ledger import Totals
+
+
+def cost(
+    run: RunArgument = None,
+    at: AtOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run has spent: questions, tokens, money and training time, by agent, by model, by
+    candidate.
+
+    Calls to a model whose price is not known are counted, and named beside the sum of the others.
+    """
+    with open_run(workspace, run, at) as opened:
+        if as_json:
+            print_json(_as_json(opened))
+        else:
+            _print(stdout(), opened)
+
+
+def _as_json(run: Run) -> dict[str, object]:
+    ledger, upto = run.views.ledger, run.upto
+    return {
+        "run": run.name,
+        "position": run.position,
+        "designer": run.views.status.designer(upto),
+        "total": ledger.totals(upto),
+        "agents": ledger.by_agent(upto),
+        "models": ledger.by_model(upto),
+        "candidates": ledger.by_candidate(upto),
+        "open": ledger.open_requests(upto),
+    }
+
+
+def _print(console: Console, run: Run) -> None:
+    ledger, upto = run.views.ledger, run.upto
+    designer = clean(run.views.status.designer(upto))
+    console.print(Text.assemble((clean(run.name), "bold"), f"  designed by {designer}"))
+    groups = (
+        ("agent", ledger.by_agent(upto)),
+        ("model", ledger.by_model(upto)),
+        ("candidate", ledger.by_candidate(upto)),
+    )
+    for kind, rows in groups:
+        shown = table(
+            kind,
+            ("questions", "right"),
+            ("in", "right"),
+            ("out", "right"),
+            ("money", "right"),
+            ("training", "right"),
+        )
+        for name, totals in [*rows.items(), *([("in all", ledger.totals(upto))] if kind == "agent" else [])]:
+            shown.add_row(clean(name), *_figures(totals))
+        console.print(shown)
+    waiting = len(ledger.open_requests(upto))
+    if waiting:
+        console.print(Text(f"{waiting} requests have no end yet.", style="yellow"))
+
+
+def _figures(totals: Totals) -> tuple[str, str, str, str, str]:
+    return (
+        str(totals.chat_calls),
+        count(totals.input_tokens),
+        count(totals.output_tokens),
+        money(totals.cost, totals.unknown_price_calls),
+        duration(totals.train_seconds) if totals.train_seconds else "-",
+    )

@@ -21,6 +21,8 @@ from events.reading import (
 
 NEAR_DUPLICATE = 0.92
 """Cosine similarity from which on an inspiration says what another one says."""
+NO_VECTORS = "read, but the embedder gave no vectors for its inspirations"
+"""Outcome of a paper whose inspirations could not be entered."""
 
 
 class Librarian(Agent):
@@ -35,18 +37,22 @@ class Librarian(Agent):
         """Enter what is new of one paper."""
         found = next(p for p in ctx.views.knowledge.papers(ctx.view) if p.paper == extracted.paper)
         kept = await self._enter(ctx, extracted, found) if extracted.texts else 0
-        await ctx.emit(PaperFinished(paper=extracted.paper, inspirations=kept, outcome=extracted.outcome))
+        outcome = extracted.outcome if kept is not None else NO_VECTORS
+        await ctx.emit(PaperFinished(paper=extracted.paper, inspirations=kept or 0, outcome=outcome))
 
     def give_up(self, cause: Event, error: str) -> list[Event]:
         """A paper of which nothing is entered."""
         assert isinstance(cause, InspirationsExtracted)
         return [PaperFinished(paper=cause.paper, inspirations=0, outcome=error)]
 
-    async def _enter(self, ctx: AgentContext, extracted: InspirationsExtracted, found: PaperFound) -> int:
+    async def _enter(
+        self, ctx: AgentContext, extracted: InspirationsExtracted, found: PaperFound
+    ) -> int | None:
+        """How many were entered; None where the embedder gave no vectors to compare."""
         settings = settings_at(ctx)
         vectors = await embed(ctx, settings, extracted.texts, name="inspirations")
         if vectors is None:
-            return 0
+            return None
         ids, known = ctx.views.knowledge.matrix(ctx.view)
         kept: list[tuple[str, Vectors]] = []
         for number, (text, vector) in enumerate(zip(extracted.texts, vectors, strict=True), 1):

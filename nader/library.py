@@ -253,7 +253,7 @@ async def _import(
                 )
             )
         )
-    await log.append(branch, pendings)
+    blobs: dict[str, bytes] = {}
     if new:
         embedder = embedder_of(settings)
         vectors = (await embedder.embed([one.text for one in new])).astype("<f4").tobytes()
@@ -266,9 +266,9 @@ async def _import(
             dimension=llm.embedding_dimension,
             count=len(new),
         )
-        await log.append(
-            branch, [external(indexed)], blobs={sha256_hex(ids): ids, sha256_hex(vectors): vectors}
-        )
+        pendings.append(external(indexed))
+        blobs = {sha256_hex(ids): ids, sha256_hex(vectors): vectors}
+    await log.append(branch, pendings, blobs=blobs)  # at once: no inspiration is ever without its vector
     return _report(log, branch, name, Ending("finished", "imported"), irrelevant=len(left_out))
 
 

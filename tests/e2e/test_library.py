@@ -85,6 +85,7 @@ def test_every_inspiration_names_its_paper_section_and_page_and_none_is_entered_
     rows = [e.event for e in log if e.type == "InspirationRecorded"]
     merged = [e.event for e in log if e.type == "InspirationMerged"]
     assert (report.entered, report.merged) == (len(rows), len(merged)) == (3, 3)
+    assert rows[0].text.startswith("We add a squeeze-and-excitation gate"), "the heading is no part of it"
     assert {(r.title, r.section, r.page) for r in rows} == {
         ("A Study of Wider Views in Networks", "2. Method", 1)
     }

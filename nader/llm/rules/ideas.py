@@ -16,6 +16,8 @@ _STRUCTURE = re.compile(
     r"\b(network|architecture|backbone|block|layer|convolution|transformer|attention|module|encoder|cnn|vit)",
     re.IGNORECASE,
 )
+_HEADING = re.compile(r"^[ \t#]*(?:\d+(?:\.\d+)*\.?|[IVX]+\.)[ \t]+[^.!?\n]{1,80}$", re.MULTILINE)
+"""A numbered heading on a line of its own."""
 _SHRINKING = ("remove-layer", "remove-branch")
 """Kinds that only take away; tried last."""
 
@@ -31,7 +33,8 @@ def judge_relevance(q: Question) -> str:
 
 def extract_inspirations(q: Question) -> str:
     """Sentences of the section that name an edit, one a kind first."""
-    sentences = [" ".join(s.split()) for s in _SENTENCE.split(" ".join(q.value("section").split()))]
+    text = _HEADING.sub("", q.value("section"))
+    sentences = [" ".join(s.split()) for s in _SENTENCE.split(" ".join(text.split()))]
     named = [(s, edit_named_in(s)) for s in dict.fromkeys(sentences) if 6 <= len(s.split()) <= 60]
     chosen = _spread([(sentence, kind) for sentence, kind in named if kind is not None])
     found = [sentence for sentence, _ in chosen[: q.number("maximum", 8)]]

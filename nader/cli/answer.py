@@ -19,7 +19,7 @@ def answer(
         str, typer.Argument(metavar="ID", help="The question (its first letters do), or `next`.")
     ],
     file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="File with the answer; standard input if left out.")
+        Path, typer.Argument(metavar="FILE", help="File with the answer; standard input if left out.")
     ] = Path("-"),
     folder: FolderOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,

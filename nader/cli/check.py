@@ -75,7 +75,7 @@ class NetworkCost:
 
 def check(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Block files; `-` reads standard input.")
+        list[Path], typer.Argument(metavar="FILE", help="Block files; `-` reads standard input.")
     ],
     role: Annotated[
         Role | None, typer.Option("--role", help="What the blocks are for; else it follows from their names.")

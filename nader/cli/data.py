@@ -14,7 +14,7 @@ from nader.training import DATASETS, check_dataset, data_status, dataset_info, g
 data = typer.Typer(no_args_is_help=True, help="Data sets: `status`, `get`, `check`.")
 
 NamesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; all if left out.")
+    list[str] | None, typer.Argument(metavar="NAME", help="Data sets; all if left out.")
 ]
 FolderOption = Annotated[
     Path | None,
@@ -46,7 +46,7 @@ def status(names: NamesArgument = None, folder: FolderOption = None, as_json: Js
 
 
 @data.command()
-def get(names: Annotated[list[str], typer.Argument(metavar="NAME...")], folder: FolderOption = None) -> None:
+def get(names: Annotated[list[str], typer.Argument(metavar="NAME")], folder: FolderOption = None) -> None:
     """Download data sets, checked by digest. What cannot be downloaded is said, with where to fetch it by
     hand."""
     for name in names:
@@ -55,9 +55,7 @@ def get(names: Annotated[list[str], typer.Argument(metavar="NAME...")], folder: 
 
 
 @data.command()
-def check(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...")], folder: FolderOption = None
-) -> None:
+def check(names: Annotated[list[str], typer.Argument(metavar="NAME")], folder: FolderOption = None) -> None:
     """Read every file of data sets and check digests, counts and labels."""
     for name in names:
         info = check_dataset(name, folder).info

@@ -14,7 +14,7 @@ from nader.workspace import Workspace, find_run
 
 def export_log(
     runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs and forks; the newest if left out.")
+        list[str] | None, typer.Argument(metavar="RUN", help="Runs and forks; the newest if left out.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write.", show_default="RUN.nader.zst")

@@ -20,7 +20,7 @@ FolderOption = Annotated[
 def inbox(
     question: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="Print this question (its first letters do), or `next`."),
+        typer.Argument(metavar="ID", help="Print this question (its first letters do), or `next`."),
     ] = None,
     folder: FolderOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,

@@ -21,7 +21,7 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON with stable keys (see docs/commands.md).")
 ]
 RunArgument = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="Run or fork; the newest if left out.")
+    str | None, typer.Argument(metavar="RUN", help="Run or fork; the newest if left out.")
 ]
 RunOption = Annotated[str | None, typer.Option("--run", "-r", help="Run or fork; the newest if left out.")]
 AtOption = Annotated[

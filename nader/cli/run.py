@@ -17,7 +17,7 @@ def run(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE.toml]", help="Settings (`nader settings --toml` prints a file to start from)."
+            metavar="FILE.toml", help="Settings (`nader settings --toml` prints a file to start from)."
         ),
     ] = None,
     preset: Annotated[

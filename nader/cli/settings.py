@@ -21,7 +21,7 @@ _CHOICE = re.compile(r"'([^']+)'")
 def settings(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WORD]...", help="Show only settings that mention all these words."),
+        typer.Argument(metavar="WORD", help="Show only settings that mention all these words."),
     ] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Values of this TOML file.")] = None,
     preset: Annotated[

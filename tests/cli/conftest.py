@@ -1,5 +1,6 @@
 """A small finished campaign to look at, and the command line to look with."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from nader.cli import main
+from nader.forks import fork
+from nader.workspace import Workspace
 from tests.e2e.campaigns import SMALL, resume_campaign, run_campaign
 from tests.e2e.simulation import SimulatedBackend
 
@@ -39,11 +42,6 @@ Nader = Callable[..., Said]
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a finished run, some of whose trainings failed, and a finished fork of it."""
-    import asyncio
-
-    from nader.forks import fork
-    from nader.workspace import Workspace
-
     folder = tmp_path_factory.mktemp("finished") / "workspace"
     run_campaign(folder, [*SMALL, "search.candidates=6"], SimulatedBackend(failing=0.5))
     asyncio.run(
@@ -51,6 +49,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     resume_campaign(folder, "other", SimulatedBackend(failing=0.25))
     return folder
+
+
+@pytest.fixture(scope="session")
+def parting(finished: Path) -> int:
+    """The position up to which the fork shares the run's history: where its first candidate is proposed."""
+    with Workspace(finished).reader() as reader:
+        return reader.branches()[1].fork_position
 
 
 @pytest.fixture

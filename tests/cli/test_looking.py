@@ -35,7 +35,7 @@ EVENT_KEYS = {
         ["trace", "best"],
         ["why", "best"],
         ["log"],
-        ["log", "-c", "best", "-t", "DraftAccepted", "--full"],
+        ["log", "run-1", "-c", "r1-1", "-t", "DraftAccepted", "--full"],
         ["settings"],
         ["doctor"],
         ["diff", "run-1", "other"],
@@ -82,14 +82,14 @@ def test_the_tree_can_be_seen_as_of_an_earlier_position(nader: Nader, finished: 
     assert first["position"] < last["position"]
 
 
-def test_runs_are_listed_with_state_best_and_head(nader: Nader, finished: Path) -> None:
+def test_runs_are_listed_with_state_best_and_head(nader: Nader, finished: Path, parting: int) -> None:
     told = nader("runs", "--json", "-w", finished).json
     assert [row["name"] for row in told["runs"]] == ["run-1", "other"]
     fork = told["runs"][1]
-    assert (fork["parent"], fork["fork_position"]) == ("run-1", 150)
+    assert (fork["parent"], fork["fork_position"]) == ("run-1", parting)
     assert all(len(row["head"]) == 64 and row["state"] == "finished (completed)" for row in told["runs"])
     assert told["writer"] is None
-    assert "fork of run-1 at 150" in nader("runs", "-w", finished).out
+    assert f"fork of run-1 at {parting}" in nader("runs", "-w", finished).out
 
 
 def test_a_candidate_is_shown_with_design_drafts_and_lessons(nader: Nader, finished: Path) -> None:
@@ -194,16 +194,16 @@ def test_a_followed_log_ends_at_the_position_that_is_named(nader: Nader, finishe
     )
 
 
-def test_diff_tells_where_runs_part_and_what_each_found(nader: Nader, finished: Path) -> None:
+def test_diff_tells_where_runs_part_and_what_each_found(nader: Nader, finished: Path, parting: int) -> None:
     told = nader("diff", "run-1", "other", "--json", "-w", finished).json
-    assert told["shared"] == 150
+    assert told["shared"] == parting
     one, other = told["runs"]
     assert one["settings"]["seed"] == 0 and other["settings"]["seed"] == 5
     assert one["best"]["validation"] and other["best"]["validation"]
     assert one["candidates"] and other["candidates"]
-    assert told["first_decision"] is None or told["first_decision"]["positions"][0] > 150
+    assert told["first_decision"] is None or told["first_decision"]["positions"][0] > parting
     out = nader("diff", "run-1", "other", "-w", finished).out
-    assert "share their history up to position 150" in out and "search.strategy" in out
+    assert f"share their history up to position {parting}" in out and "search.strategy" in out
 
 
 def test_the_cost_is_told_by_agent_and_by_candidate_and_adds_up(nader: Nader, finished: Path) -> None:
@@ -223,10 +223,10 @@ def test_a_run_does_not_differ_from_itself(nader: Nader, finished: Path) -> None
 
 
 def test_the_same_run_in_two_logs_is_compared_by_hashes(
-    nader: Nader, finished: Path, workspace: Path
+    nader: Nader, finished: Path, workspace: Path, parting: int
 ) -> None:
     told = nader("diff", "run-1", "other", "--other", workspace, "--json", "-w", finished).json
-    assert told["shared"] == 150
+    assert told["shared"] == parting
 
 
 def test_an_export_is_a_network_that_runs_with_torch_alone(

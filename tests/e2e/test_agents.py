@@ -13,7 +13,7 @@ from nader.reflection import rederive
 from nader.workspace import Workspace
 from prompts.tags import section
 from tests.conftest import shared_data
-from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign
+from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign, verified
 from tests.e2e.reading import read_library
 from tests.servers.openai_server import serve
 from tests.servers.scenario import Scenario
@@ -311,6 +311,11 @@ def test_what_is_learned_can_be_derived_anew_and_the_run_is_not_touched(whole):
     assert sum(report.by_kind.values()) == report.experiences == views.experience.count()
     told = [(r.id, r.kind, r.tip) for r in views.experience.all()]
     assert [(r.id, r.kind, r.tip) for r in again.experience.all()] == told, "the same model, the same tips"
+    proof = verified(whole, report.branch)
+    assert proof.ok, proof
+    run_campaign(whole, ("search.candidates=1", f"search.experience_from=['{report.branch}']"), name="third")
+    brought = [r for r in of_type(events(whole, "third"), "ExperienceRecorded") if r.origin]
+    assert {r.origin for r in brought} == {report.branch} and len(brought) == report.experiences
 
 
 def test_every_trained_candidate_leaves_a_lesson_with_its_gain(whole):

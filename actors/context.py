@@ -46,8 +46,10 @@ class AgentContext:
         self.view = view
         """The position as of which every projection is read."""
         self.views = port.views
-        self.consumed: set[int] = set()
-        """Positions of recorded events that this run of the handler has met again."""
+        self._recorded = list(port.history.emitted(actor, cause.position))
+        """What an earlier run of this handling has left in the log."""
+        self._met: set[int] = set()
+        """Positions of those that this run has met again."""
         self._ordinal = 0
         self._buffer: list[Pending] = []
         self._blobs: dict[str, bytes] = {}
@@ -98,7 +100,16 @@ class AgentContext:
         return await self._port.answer(recorded)
 
     async def finish(self) -> None:
-        """Commit what is buffered together with the acknowledgement that the cause is handled."""
+        """Commit what is buffered together with the acknowledgement that the cause is handled.
+
+        Raises `Diverged` where the record holds an event that this run did not come to.
+        """
+        left = next((e for e in self._recorded if e.position not in self._met), None)
+        if left is not None:
+            chain = causation_chain(left, self._port.history.at)
+            raise Diverged(
+                Difference(left.position, left.actor, left.type, "extra", "$", left.data(), None, chain)
+            )
         batch, self._buffer = self._buffer, []
         await self._port.append(batch, self._take_blobs(), [Ack(self.actor, self.cause.position)])
 
@@ -123,7 +134,7 @@ class AgentContext:
         recorded = self._port.history.by_key(pending.effect_key)
         if recorded is None:
             return None
-        self.consumed.add(recorded.position)
+        self._met.add(recorded.position)
         compare(recorded, pending, self._port.history)
         return recorded
 

@@ -29,8 +29,8 @@ class Difference:
     def sentence(self) -> str:
         """One line that names the place and both values."""
         what = {
-            "missing": "emits an event that the log does not hold",
-            "extra": "no longer emits an event that the log holds",
+            "missing": "is emitted by the code and is not in the log",
+            "extra": "is in the log and is not emitted by the code",
             "changed": f"differs at {self.path}",
         }[self.kind]
         values = ""

@@ -1,7 +1,7 @@
 """The Proposer works in rounds: one parent, one ranking of inspirations, `width` proposals (paper §3.3.2)."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from actors.actor import Agent, handles
@@ -96,7 +96,12 @@ class Proposer(Agent):
         for _, chosen in tree.parents_chosen(ctx.view):
             expansions[chosen] = expansions.get(chosen, 0) + 1
         choice: Choice = choose_parent(
-            strategy, nodes, expansions, opened.round, ctx.rng("parent", settings.seed)
+            strategy,
+            nodes,
+            expansions,
+            opened.round,
+            ctx.rng("parent", settings.seed),
+            spent=_spent(ctx, expansions) if settings.search.reader == "on" else (),
         )
         await ctx.emit(
             ParentChosen(round=opened.round, parent=choice.parent, strategy=strategy, reason=choice.reason)
@@ -297,3 +302,10 @@ def _fixed_list(ctx: AgentContext, settings: CampaignSettings, parent: str) -> l
     ctx.rng("fixed-list", settings.seed).shuffle(ideas)
     used = ctx.views.knowledge.used(parent, ctx.view)
     return sorted(ideas, key=lambda idea: idea.id in used)
+
+
+def _spent(ctx: AgentContext, worked_on: Iterable[str]) -> set[str]:
+    """Nodes for which every inspiration has been proposed."""
+    knowledge = ctx.views.knowledge
+    known = knowledge.count(ctx.view)
+    return {node for node in worked_on if len(knowledge.used(node, ctx.view)) >= known}

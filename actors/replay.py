@@ -140,21 +140,6 @@ async def _again(port: _ReplayPort, agent: Agent, cause: Envelope, view: int, re
         )
         return
     result.handlers += 1
-    for recorded in history.emitted(agent.name, cause.position):
-        if recorded.position not in context.consumed:
-            result.differences.append(
-                Difference(
-                    recorded.position,
-                    agent.name,
-                    recorded.type,
-                    "extra",
-                    "$",
-                    recorded.data(),
-                    None,
-                    causation_chain(recorded, history.at),
-                )
-            )
-            return
 
 
 def _missing(history: History, agent: Agent, cause: Envelope, pending: Pending) -> Difference:

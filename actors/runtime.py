@@ -102,6 +102,7 @@ class Runtime:
             return known
         future: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(request.position, []).append(future)
+        self.woken()  # whoever watches whether the campaign stands still looks again
         return await future
 
     def blob(self, digest: str) -> bytes:
@@ -156,9 +157,9 @@ class Runtime:
                     await mailbox.leave(mailbox.actor.name in self._stop.finish, self._stop.now)
                 if all(not mailbox.running for mailbox in self._mailboxes):
                     break
-            elif all(mailbox.idle for mailbox in self._mailboxes):
-                if self._over() is not None:
-                    break
+            elif all(mailbox.idle for mailbox in self._mailboxes) and self._over() is not None:
+                break
+            elif self._stands_still():
                 waiting = [f"{e.position} {e.type}" for e in self.history.open_requests()]
                 raise RuntimeFault(
                     "the campaign stands still: no actor has anything to do, and it is not finished"
@@ -167,6 +168,18 @@ class Runtime:
             await tick.wait()
         for mailbox in self._mailboxes:
             mailbox.close()
+
+    def _stands_still(self) -> bool:
+        """Nothing is there to be taken, and whatever runs waits for an answer that nobody works on."""
+        asked = [self.history.at(position) for position in self._waiters]
+        waiting = {(e.actor, e.causation) for e in asked if e is not None}
+        for mailbox in self._mailboxes:
+            if mailbox.has_next:
+                return False
+            for cause in mailbox.running.values():
+                if (mailbox.actor.name, cause.position) not in waiting:
+                    return False
+        return True
 
     def _committed(self, envelopes: list[Envelope]) -> None:
         """Take in what was committed on this branch; called on the event loop, in commit order."""
@@ -345,6 +358,12 @@ class _Mailbox:
     def idle(self) -> bool:
         """Nothing runs and nothing waits."""
         return not self.running and self._index >= len(self._runtime.history.events)
+
+    @property
+    def has_next(self) -> bool:
+        """An event waits, and there is room to take it."""
+        room = len(self.running) < self.actor.concurrency
+        return room and self._index < len(self._runtime.history.events)
 
     def _start_what_fits(self) -> None:
         events = self._runtime.history.events

@@ -14,7 +14,7 @@ those whose results are still out included.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -40,27 +40,48 @@ class Choice:
 
 
 def choose_parent(
-    strategy: str, nodes: Sequence[Node], expansions: Mapping[str, int], round: int, rng: random.Random
+    strategy: str,
+    nodes: Sequence[Node],
+    expansions: Mapping[str, int],
+    round: int,
+    rng: random.Random,
+    spent: Collection[str] = (),
 ) -> Choice:
-    """The node to work on. `nodes` holds the root first; `expansions` counts rounds a node."""
+    """The node to work on. `nodes` holds the root first; `expansions` counts rounds a node.
+
+    Nodes in `spent` have no untried idea left and are not taken while another node is there.
+    """
     root = nodes[0]
     if len(nodes) == 1:
         return Choice(root.id, "the root is the only node whose result may be seen")
     if strategy == "mixed":
         strategy = "dfs" if round % 2 else "bfs"
+    open_nodes = [node for node in nodes if node.id not in spent] or list(nodes)
     if strategy == "random":
-        return Choice(rng.choice(nodes).id, "drawn at random")
+        return Choice(rng.choice(open_nodes).id, "drawn at random")
+    best = max(open_nodes, key=_rank)
     if strategy == "greedy":
-        best = max(nodes, key=_rank)
         return Choice(best.id, f"the best node so far ({_figure(best)})")
-    improving = _improving(nodes)
+    improving = [node for node in _improving(nodes) if node in open_nodes]
+    if root not in open_nodes and not improving:
+        return Choice(
+            best.id, f"every improving node has had all ideas; the best of the others ({_figure(best)})"
+        )
     if strategy == "bfs":
-        chosen = min([root, *improving], key=lambda n: (expansions.get(n.id, 0), n.depth, _negative_rank(n)))
+        chosen = min(
+            [n for n in (root, *improving) if n in open_nodes],
+            key=lambda n: (expansions.get(n.id, 0), n.depth, _negative_rank(n)),
+        )
         times = expansions.get(chosen.id, 0)
         return Choice(
             chosen.id, f"breadth first: worked on {times} times, depth {chosen.depth} ({_figure(chosen)})"
         )
-    leaf = _deepest_unexpanded(root, improving, expansions)
+    leaf = _deepest_unexpanded(root, _improving(nodes), {**expansions, **dict.fromkeys(spent, 1)})
+    if leaf is None and root not in open_nodes:
+        leaf = max(improving, key=_rank)
+        return Choice(
+            leaf.id, f"depth first: the root has had all ideas; the best improving node ({_figure(leaf)})"
+        )
     if leaf is None:
         return Choice(root.id, "depth first: every improving node has been worked on; back to the root")
     return Choice(

@@ -68,6 +68,23 @@ def test_a_child_of_a_worse_node_is_on_no_improving_chain():
     assert choose("dfs", {"d": 1, "a": 1, "b": 1}, nodes=nodes) == "base"
 
 
+@pytest.mark.parametrize(
+    ("strategy", "spent", "expected"),
+    [
+        ("dfs", {"base"}, "d"),
+        ("dfs", {"base", "d", "a"}, "b"),
+        ("bfs", {"base"}, "a"),
+        ("greedy", {"d"}, "a"),
+        ("dfs", {"base", "a", "b", "d"}, "e"),
+        ("bfs", {"base", "a", "b", "d"}, "e"),
+        ("greedy", {"base", "a", "b", "c", "d", "e", "f"}, "d"),
+    ],
+)
+def test_a_node_that_has_had_every_idea_gives_way_to_another(strategy, spent, expected):
+    choice = choose_parent(strategy, TREE, {"base": 3, "a": 1, "b": 1}, 1, random.Random(0), spent)
+    assert choice.parent == expected
+
+
 def test_before_any_result_the_root_is_the_only_choice():
     for strategy in ("dfs", "bfs", "mixed", "greedy", "random"):
         assert choose(strategy, {"base": 3}, nodes=[Node("base", None, 0, None, (0, 0))]) == "base"

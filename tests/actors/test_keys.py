@@ -5,24 +5,24 @@ from events import Envelope
 
 
 def envelope(**changes):
-    values = dict(
-        position=7,
-        seq=7,
-        id="id",
-        run="r",
-        branch="r",
-        time=0.0,
-        actor="a",
-        type="RoundOpened",
-        version=1,
-        causation=None,
-        correlation="round-3",
-        effect_key="k",
-        input_digest=None,
-        prev_hash="",
-        hash="",
-        payload="{}",
-    )
+    values = {
+        "position": 7,
+        "seq": 7,
+        "id": "id",
+        "run": "r",
+        "branch": "r",
+        "time": 0.0,
+        "actor": "a",
+        "type": "RoundOpened",
+        "version": 1,
+        "causation": None,
+        "correlation": "round-3",
+        "effect_key": "k",
+        "input_digest": None,
+        "prev_hash": "",
+        "hash": "",
+        "payload": "{}",
+    }
     return Envelope(**{**values, **changes})
 
 

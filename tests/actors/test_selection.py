@@ -73,7 +73,7 @@ def test_a_child_of_a_worse_node_is_on_no_improving_chain():
     [
         ("dfs", {"base"}, "d"),
         ("dfs", {"base", "d", "a"}, "b"),
-        ("bfs", {"base"}, "a"),
+        ("bfs", {"base"}, "d"),
         ("greedy", {"d"}, "a"),
         ("dfs", {"base", "a", "b", "d"}, "e"),
         ("bfs", {"base", "a", "b", "d"}, "e"),

@@ -148,7 +148,7 @@ def test_an_agents_changed_rule_is_found_where_it_first_decides_otherwise(finish
     )
 
 
-def changed_rule(strategy, nodes, expansions, round, rng):
+def changed_rule(strategy, nodes, *_, **__):
     from actors.selection import Choice
 
     return Choice(nodes[0].id, "another rule")

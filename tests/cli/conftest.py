@@ -13,7 +13,7 @@ import pytest
 from nader.cli import main
 from nader.forks import fork
 from nader.workspace import Workspace
-from tests.e2e.campaigns import SMALL, resume_campaign, run_campaign
+from tests.e2e.campaigns import SMALL, events, resume_campaign, run_campaign
 from tests.e2e.simulation import SimulatedBackend
 
 
@@ -44,9 +44,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a finished run, some of whose trainings failed, and a finished fork of it."""
     folder = tmp_path_factory.mktemp("finished") / "workspace"
     run_campaign(folder, [*SMALL, "search.candidates=6"], SimulatedBackend(failing=0.5))
-    asyncio.run(
-        fork(Workspace(folder), "run-1", 150, name="other", sets=["seed=5", "search.strategy=greedy"])
-    )
+    at = next(e.position for e in events(folder) if e.correlation == "r1-1")
+    sets = ["seed=5", "search.strategy=greedy"]
+    asyncio.run(fork(Workspace(folder), "run-1", at, name="other", sets=sets))
     resume_campaign(folder, "other", SimulatedBackend(failing=0.25))
     return folder
 

@@ -27,6 +27,7 @@ from nader.llm import (
     Embedder,
     Limiter,
     LLMError,
+    Prices,
     RetryPolicy,
     call,
     call_embed,
@@ -47,6 +48,7 @@ class Gateway(Effector):
         limiter: Limiter,
         budget: Budget,
         policy: RetryPolicy,
+        prices: Prices,
         recorded: Mapping[str, Recorded] | None = None,
         concurrency: int = 64,
     ) -> None:
@@ -54,6 +56,7 @@ class Gateway(Effector):
         self._limiter = limiter
         self._budget = budget
         self._policy = policy
+        self._prices = prices
         self._recorded = dict(recorded or {})
         """Answers of the parent's later history by the request's input digest, at a fork with `--reuse`."""
         self.concurrency = concurrency
@@ -111,9 +114,22 @@ class Gateway(Effector):
                 limiter=self._limiter,
                 budget=self._budget,
                 policy=self._policy,
+                prices=self._prices,
                 on_attempt=on_attempt,
             )
         except BudgetExceeded as cap:
+            if cap.input_tokens or cap.output_tokens:
+                await ctx.progress(
+                    ChatAttempted(
+                        attempt=cap.attempts,
+                        error=str(cap.kind),
+                        message=cap.message,
+                        wait=0.0,
+                        input_tokens=cap.input_tokens,
+                        output_tokens=cap.output_tokens,
+                        cost=cap.cost,
+                    )
+                )
             raise CapReached(f"budget: {cap}") from None
         except LLMError as error:
             return ChatFailed(
@@ -124,6 +140,8 @@ class Gateway(Effector):
                 output_tokens=error.output_tokens,
                 cost=error.cost,
                 latency=error.latency_s,
+                uncertain_tokens=error.uncertain_tokens,
+                uncertain_cost=error.uncertain_cost,
             )
         return ChatCompleted(
             answer=ctx.put(reply.text),
@@ -135,6 +153,8 @@ class Gateway(Effector):
             cost=reply.cost,
             latency=reply.latency_s,
             attempts=reply.attempts,
+            uncertain_tokens=reply.uncertain_tokens,
+            uncertain_cost=reply.uncertain_cost,
         )
 
     def failure(self, request: Event, error: str) -> Event:
@@ -159,12 +179,14 @@ class Embedding(Effector):
         limiter: Limiter,
         budget: Budget,
         policy: RetryPolicy,
+        prices: Prices,
         concurrency: int = 8,
     ) -> None:
         self._embedder = embedder
         self._limiter = limiter
         self._budget = budget
         self._policy = policy
+        self._prices = prices
         self.concurrency = concurrency
 
     @handles(EmbeddingRequested)
@@ -181,11 +203,14 @@ class Embedding(Effector):
                 limiter=self._limiter,
                 budget=self._budget,
                 policy=self._policy,
+                prices=self._prices,
             )
         except BudgetExceeded as cap:
             raise CapReached(f"budget: {cap}") from None
         except LLMError as error:
-            return EmbeddingFailed(kind=str(error.kind), message=error.message)
+            return EmbeddingFailed(
+                kind=str(error.kind), message=error.message, tokens=error.input_tokens, cost=error.cost
+            )
         if reply.vectors.shape[1] != asked.dimension:
             return EmbeddingFailed(
                 kind="wrong-dimension",

@@ -43,6 +43,10 @@ class ChatAttempted(Event):
     message: str
     wait: float
     """Seconds until the next try; 0 when there is none."""
+    input_tokens: int = 0
+    """What a call took that a cap stopped between two tries: its request stays open, no end will tell."""
+    output_tokens: int = 0
+    cost: float | None = 0.0
     progress: ClassVar[bool] = True
 
 
@@ -62,6 +66,9 @@ class ChatCompleted(Event):
     latency: float
     """Seconds, retries included."""
     attempts: int
+    uncertain_tokens: int = 0
+    """The most that tries may have cost of which the server said nothing (a time-out)."""
+    uncertain_cost: float = 0.0
     reused: str = ""
     """`branch:position` of the recorded answer that was taken, at a fork with --reuse."""
 
@@ -76,6 +83,8 @@ class ChatFailed(Event):
     output_tokens: int = 0
     cost: float | None = 0.0
     latency: float = 0.0
+    uncertain_tokens: int = 0
+    uncertain_cost: float = 0.0
 
 
 class ChatCancelled(Event):
@@ -114,6 +123,8 @@ class EmbeddingFailed(Event):
 
     kind: str
     message: str
+    tokens: int = 0
+    cost: float | None = 0.0
 
 
 class EmbeddingCancelled(Event):

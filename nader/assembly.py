@@ -27,6 +27,8 @@ from nader.llm import (
     Limiter,
     OpenAIChat,
     OpenAIEmbedder,
+    Price,
+    Prices,
     RetryPolicy,
     RuleBasedDesigner,
     Spent,
@@ -36,7 +38,7 @@ from nader.training import Backend, LocalBackend, Progress, Slot, make_slots, su
 from nader.workspace import Workspace
 from store import Reader as LogReader
 from store.projections import Views
-from store.projections.ledger import Recorded
+from store.projections.ledger import Recorded, Totals
 
 
 def agents(settings: CampaignSettings) -> list[Agent]:
@@ -97,9 +99,23 @@ def gateway_of(
     policy = RetryPolicy(attempts=llm.retries + 1, deadline_s=llm.deadline_s, first_wait_s=llm.backoff_s)
     budget = _budget(settings, views)
     gateway = Gateway(
-        _chat_backends(settings, workspace), limiter=limiter, budget=budget, policy=policy, recorded=recorded
+        _chat_backends(settings, workspace),
+        limiter=limiter,
+        budget=budget,
+        policy=policy,
+        prices=prices_of(settings),
+        recorded=recorded,
     )
-    return gateway, Embedding(embedder_of(settings), limiter=limiter, budget=budget, policy=policy)
+    embedder = embedder_of(settings)
+    return gateway, Embedding(
+        embedder, limiter=limiter, budget=budget, policy=policy, prices=prices_of(settings)
+    )
+
+
+def prices_of(settings: CampaignSettings) -> Prices:
+    """The built-in list of prices, the settings' own in front."""
+    own = {model: Price(input=pair[0], output=pair[1]) for model, pair in settings.llm.prices.items()}
+    return Prices.with_own(own)
 
 
 def embedder_of(settings: CampaignSettings) -> Embedder:
@@ -166,12 +182,15 @@ def _budget(settings: CampaignSettings, views: Views) -> Budget:
     return Budget(
         Caps(money=budget.money or None, tokens=budget.tokens or None),
         caps,
-        spent=Spent(total.cost, total.input_tokens + total.output_tokens, 0.0),
-        spent_by_role={
-            agent: Spent(row.cost, row.input_tokens + row.output_tokens, 0.0)
-            for agent, row in views.ledger.by_agent().items()
-        },
+        spent=_spent(total),
+        spent_by_role={agent: _spent(row) for agent, row in views.ledger.by_agent().items()},
     )
+
+
+def _spent(row: Totals) -> Spent:
+    """What earlier processes spent; what a server may have charged without a word counts in full."""
+    tokens = row.input_tokens + row.output_tokens + row.uncertain_tokens
+    return Spent(row.cost + row.uncertain_cost, tokens, 0.0)
 
 
 def _chat_backends(settings: CampaignSettings, workspace: Workspace) -> dict[str, ChatBackend]:

@@ -3,7 +3,8 @@
 Pure functions over projections and history; they decide nothing and print nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -141,7 +142,7 @@ def _same_training(moments: Sequence[Moment], envelope: Envelope) -> int | None:
 
 @dataclass(frozen=True)
 class Decision:
-    """The first thing that two runs do differently, by the effect that both have a record of."""
+    """The first thing that both runs did, and did differently."""
 
     actor: str
     type: str
@@ -247,21 +248,31 @@ def _since(views: Views, position: int) -> Totals:
 
 
 def _first_decision(first: Sequence[Envelope], second: Sequence[Envelope]) -> Decision | None:
-    """Of all effects that both runs recorded after the parting, the first whose content differs."""
-    others = {e.effect_key: e for e in second if e.effect_key}
-    for mine in first:
-        theirs = others.get(mine.effect_key) if mine.effect_key else None
+    """Of all that both runs did after the parting, the first whose content differs.
+
+    Two events are the same act if they are the n-th of their type by the same actor about the same candidate or
+    round: whatever the timing, an actor does these in order.
+    """
+    others = dict(_acts(second))
+    for act, mine in _acts(first):
+        theirs = others.get(act)
         if theirs is None:
             continue
-        if mine.type != theirs.type:
-            return Decision(
-                mine.actor, mine.type, (mine.position, theirs.position), "$", (mine.type, theirs.type)
-            )
         found = first_difference(_decided(mine), _decided(theirs))
         if found is not None:
             positions = (mine.position, theirs.position)
             return Decision(mine.actor, mine.type, positions, found.path, (found.recorded, found.computed))
     return None
+
+
+def _acts(events: Sequence[Envelope]) -> Iterator[tuple[tuple[str, str, str | None, int], Envelope]]:
+    """Events that came of a decision, by what they are the n-th of."""
+    seen: Counter[tuple[str, str, str | None]] = Counter()
+    for envelope in events:
+        if envelope.effect_key is not None:
+            what = (envelope.actor, envelope.type, envelope.correlation)
+            seen[what] += 1
+            yield (*what, seen[what]), envelope
 
 
 def _decided(envelope: Envelope) -> dict[str, Any]:

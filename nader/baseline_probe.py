@@ -22,15 +22,20 @@ SITES = (
 """Class, channels in and out, size in and out: what the prompt `direct_code` asks of each class."""
 
 DENIED = {
-    "x86_64": "41 53 57 58 59 62 76 82 84 86 87 88 101 200 234 263 264 265 266 310 311 316 322 424 425",
+    "x86_64": "85 41 53 57 58 59 62 76 82 84 86 87 88 101 200 234 263 264 265 266 310 311 316 322 424 425",
     "aarch64": "35 36 37 38 45 117 129 130 131 198 199 221 270 271 276 281 424 425",
 }
-"""Numbers of: socket, socketpair, fork, vfork, execve(at), kill, tkill, tgkill, pidfd_send_signal, truncate,
-rename(at), rmdir, link(at), symlink(at), unlink(at), ptrace, process_vm_readv/writev, io_uring_setup.
+"""Numbers of: creat, socket, socketpair, fork, vfork, execve(at), kill, tkill, tgkill, pidfd_send_signal,
+truncate, rename(at), rmdir, link(at), symlink(at), unlink(at), ptrace, process_vm_readv/writev,
+io_uring_setup.
 """
 ARCHITECTURE = {"x86_64": (0xC000003E, 56, 317, 126), "aarch64": (0xC00000B7, 220, 277, 91)}
 """Audit number, then the numbers of clone, seccomp and capset."""
-CLONE3, MOUNT_SETATTR = 435, 442
+OPENING = {"x86_64": ((2, 24), (257, 32)), "aarch64": ((56, 32),)}
+"""Numbers of open and openat, each with the offset of its flags in what a filter sees."""
+WRITING = 0o1 | 0o2 | 0o100 | 0o1000
+"""Flags: write only, read and write, create, truncate."""
+CLONE3, OPENAT2, MOUNT_SETATTR = 435, 437, 442
 NEW_MOUNTS, NEW_USER, NEW_NETWORK, NEW_IPC = 0x20000, 0x10000000, 0x40000000, 0x08000000
 ALLOW, FAIL, KILL = 0x7FFF0000, 0x00050000, 0x80000000
 """Verdicts of a seccomp filter; FAIL takes an error number."""
@@ -90,7 +95,11 @@ def refuse_calls() -> bool:
     steps += [(at_least, 0, 1, 0x40000000), (give, 0, 0, KILL)]  # the x32 way into the same kernel
     for number in map(int, DENIED[machine].split()):
         steps += [(equal, 0, 1, number), (give, 0, 0, FAIL | NOT_PERMITTED)]
-    steps += [(equal, 0, 1, CLONE3), (give, 0, 0, FAIL | NOT_IMPLEMENTED)]  # glibc then takes clone
+    for number in (CLONE3, OPENAT2):
+        steps += [(equal, 0, 1, number), (give, 0, 0, FAIL | NOT_IMPLEMENTED)]  # glibc takes the older call
+    for number, offset in OPENING[machine]:
+        read_only = [(load, 0, 0, offset), (is_set, 0, 1, WRITING), (give, 0, 0, FAIL | NOT_PERMITTED)]
+        steps += [(equal, 0, 4, number), *read_only, (give, 0, 0, ALLOW)]
     threads_only = [(load, 0, 0, 16), (is_set, 1, 0, 0x10000), (give, 0, 0, FAIL | NOT_PERMITTED)]
     steps += [(equal, 0, 4, clone), *threads_only, (give, 0, 0, ALLOW), (give, 0, 0, ALLOW)]
     listed = (Instruction * len(steps))(*(Instruction(*step) for step in steps))

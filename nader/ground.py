@@ -9,6 +9,7 @@ from pathlib import Path
 from events.campaign import Ground
 from nader.errors import SettingsError, WorkspaceError
 from nader.graph import BASE_DESIGNS, BlockError, Design, GraphError, base_design, nas_bench_201_design
+from nader.llm import Price, Prices
 from nader.network import NetworkError, get_skeleton, search_width, verify_design
 from nader.settings import CampaignSettings, validated
 from nader.training import (
@@ -125,6 +126,7 @@ def preflight(settings: CampaignSettings, workspace: Workspace, text: str, groun
             raise SettingsError(
                 f"the settings ask for {extra}, which is not installed: pip install 'nader[{extra}]'"
             )
+    _require_prices(settings)
     try:
         parse_objective(settings.search.objective)
     except ObjectiveError as error:
@@ -139,6 +141,20 @@ def preflight(settings: CampaignSettings, workspace: Workspace, text: str, groun
         search_width(Design.from_text(text), skeleton, ground.classes, limits_of(settings, skeleton))
     except NetworkError as error:
         raise SettingsError(str(error)) from None
+
+
+def _require_prices(settings: CampaignSettings) -> None:
+    """A cap on money needs the price of every model that may be asked."""
+    llm, budget = settings.llm, settings.budget
+    if llm.backend != "openai" or not (budget.money or budget.money_per_agent):
+        return
+    known = Prices.with_own({m: Price(input=p[0], output=p[1]) for m, p in llm.prices.items()})
+    for model in dict.fromkeys([llm.model, *llm.models.values()]):
+        if known.of(model) is None:
+            raise SettingsError(
+                f"budget.money caps what {model} may cost, and its price is not known; "
+                f'give it as llm.prices = {{ "{model}" = [dollars per million tokens in, out] }}'
+            )
 
 
 def _recipe(settings: CampaignSettings) -> Recipe:

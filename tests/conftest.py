@@ -1,4 +1,4 @@
-"""Shared fixtures: where the real inputs lie, and one thread for torch so that tests do not fight over cores."""
+"""Shared fixtures: where the real inputs lie, and one thread for torch, so that tests share the cores."""
 
 import os
 from pathlib import Path

@@ -5,7 +5,15 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from events.envelope import Envelope
-from events.llm import ChatCompleted, ChatFailed, ChatRequested, EmbeddingCompleted, EmbeddingRequested
+from events.llm import (
+    ChatAttempted,
+    ChatCompleted,
+    ChatFailed,
+    ChatRequested,
+    EmbeddingCompleted,
+    EmbeddingFailed,
+    EmbeddingRequested,
+)
 from events.training import TrainingCompleted, TrainingFailed
 from store.projections.base import Projection
 
@@ -27,6 +35,9 @@ class Totals:
     output_tokens: int = 0
     cost: float = 0.0
     """US dollars, of calls whose price is known."""
+    uncertain_tokens: int = 0
+    """The most that failed tries may have taken without the server saying so; no part of the sums above."""
+    uncertain_cost: float = 0.0
     unknown_price_calls: int = 0
     """Calls whose model has no known price: their cost is missing above."""
     chat_calls: int = 0
@@ -71,6 +82,7 @@ class Ledger(Projection):
     HANDLES: ClassVar[frozenset[str]] = frozenset(
         {
             "ChatRequested",
+            "ChatAttempted",
             "ChatCompleted",
             "ChatFailed",
             "ChatCancelled",
@@ -141,7 +153,14 @@ class Ledger(Projection):
     def _end(self, envelope: Envelope) -> None:
         self._ended.setdefault(envelope.causation or 0, envelope.position)
 
-    on_ChatCancelled = on_EmbeddingFailed = on_EmbeddingCancelled = on_TrainingCancelled = _end
+    on_ChatCancelled = on_EmbeddingCancelled = on_TrainingCancelled = _end
+
+    def on_ChatAttempted(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, ChatAttempted)
+        if event.input_tokens or event.output_tokens:
+            totals = Totals(event.input_tokens, event.output_tokens, event.cost or 0.0)
+            self._note(envelope, "", totals)
 
     def on_ChatCompleted(self, envelope: Envelope) -> None:
         event = envelope.event
@@ -155,6 +174,11 @@ class Ledger(Projection):
         event = envelope.event
         assert isinstance(event, ChatFailed)
         self._enter(envelope, "", _spent(event, chat_failures=1))
+
+    def on_EmbeddingFailed(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, EmbeddingFailed)
+        self._enter(envelope, "", Totals(input_tokens=event.tokens, cost=event.cost or 0.0))
 
     def on_EmbeddingCompleted(self, envelope: Envelope) -> None:
         event = envelope.event
@@ -182,6 +206,9 @@ class Ledger(Projection):
 
     def _enter(self, envelope: Envelope, model: str, totals: Totals) -> None:
         self._end(envelope)
+        self._note(envelope, model, totals)
+
+    def _note(self, envelope: Envelope, model: str, totals: Totals) -> None:
         request = self._requests.get(envelope.causation or 0)
         agent, candidate = "", envelope.correlation
         if request is not None:
@@ -203,6 +230,8 @@ def _spent(event: ChatCompleted | ChatFailed, *, chat_calls: int = 0, chat_failu
         input_tokens=event.input_tokens,
         output_tokens=event.output_tokens,
         cost=event.cost or 0.0,
+        uncertain_tokens=event.uncertain_tokens,
+        uncertain_cost=event.uncertain_cost,
         unknown_price_calls=int(event.cost is None),
         chat_calls=chat_calls,
         chat_failures=chat_failures,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.network import check
+from nader.errors import SettingsError
 from nader.graph import Role
 from nader.llm import HashedNgrams
 from nader.network import get_skeleton
@@ -214,3 +215,33 @@ def test_hostile_answers_stay_text(tmp_path):
     finished = [e for e in events(tmp_path) if e.type == "CampaignFinished"]
     assert [e.actor for e in finished] == ["director"]
     assert not (Path.cwd() / "owned").exists()
+
+
+def test_a_cap_on_money_with_a_model_of_unknown_price_is_said_before_it_starts(tmp_path):
+    with serve(Scenario(models=("mine",))) as server:
+        change = settings(server, "llm.model=mine", "budget.money=1")
+        with pytest.raises(SettingsError, match="what mine may cost, and its price is not known"):
+            run_campaign(tmp_path, change)
+        assert not (tmp_path / "nader.db").exists()
+        run_campaign(tmp_path, (*change, "llm.prices={mine = [1.0, 2.0]}"))
+        stats = server.stats()
+    views, _ = folded(tmp_path)
+    total = views.ledger.totals()
+    assert total.unknown_price_calls == 0
+    assert total.cost == pytest.approx(
+        (stats["prompt_tokens"] * 1.0 + stats["completion_tokens"] * 2.0) / 1e6
+    )
+
+
+def test_what_a_server_may_have_charged_without_a_word_counts_after_a_resume(tmp_path):
+    faults = (Fault(kind=FaultKind.RESET, at=(3, 6)),)
+    with serve(Scenario(models=("gpt-4o",), faults=faults)) as server:
+        run_campaign(tmp_path, settings(server, "llm.model=gpt-4o", "llm.max_tokens=500", "budget.money=20"))
+    views, _ = folded(tmp_path)
+    total = views.ledger.totals()
+    assert total.uncertain_tokens > 1000 and total.uncertain_cost > 0
+    from nader.assembly import _budget
+    from nader.settings import validated
+
+    budget = _budget(validated(views.status.settings()), views)
+    assert budget.spent.money == pytest.approx(total.cost + total.uncertain_cost)

@@ -2,7 +2,8 @@
 
 Alone in its process, started with `python -I`; imports nothing of ours. What it gives up, in order: memory,
 time and files (resource limits); network, the names of other processes and every writable mount (namespaces,
-where the system grants them); sockets, new processes, signals and removing files (a seccomp filter).
+where the system grants them); sockets, new processes, signals, opening files for writing and removing
+them (a seccomp filter).
 """
 
 import ctypes

@@ -250,8 +250,8 @@ def _since(views: Views, position: int) -> Totals:
 def _first_decision(first: Sequence[Envelope], second: Sequence[Envelope]) -> Decision | None:
     """Of all that both runs did after the parting, the first whose content differs.
 
-    Two events are the same act if they are the n-th of their type by the same actor about the same candidate or
-    round: whatever the timing, an actor does these in order.
+    Two events are the same act if they are the n-th of their type by the same actor about the same candidate
+    or round: whatever the timing, an actor does these in order.
     """
     others = dict(_acts(second))
     for act, mine in _acts(first):

@@ -28,7 +28,7 @@ from nader.workspace import find_run
 
 _REFRESH = 0.25
 """Seconds between two drawings."""
-KEYBOARD = "stopped from the keyboard"
+KEYBOARD, TERMINATED = "stopped from the keyboard", "stopped by the system (SIGTERM)"
 
 
 async def run_campaign(campaign: Campaign, as_json: bool, backend: Backend | None = None) -> int:
@@ -57,7 +57,7 @@ async def run_campaign(campaign: Campaign, as_json: bool, backend: Backend | Non
                 await drawing
     _summarise(campaign, ending, as_json)
     if ending.kind == "paused":
-        return STOPPED if ending.reason == KEYBOARD else 0
+        return STOPPED if ending.reason in (KEYBOARD, TERMINATED) else 0
     return INVALID if ending.reason == "base-failed" else 0
 
 
@@ -94,19 +94,19 @@ def _interruptible(campaign: Campaign, display: Display) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     pressed = 0
 
-    def stop() -> None:
+    def stop(reason: str) -> None:
         nonlocal pressed
         pressed += 1
         if pressed == 1:
             display.say(
                 "Stopping in order: open answers are waited for, trainings checkpoint. Ctrl-C again: now."
             )
-        campaign.pause(KEYBOARD, now=pressed > 1)
+        campaign.pause(reason, now=pressed > 1)
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = {signal.SIGINT: KEYBOARD, signal.SIGTERM: TERMINATED}
     with contextlib.suppress(NotImplementedError):  # Windows: the default handler raises KeyboardInterrupt
-        for number in signals:
-            loop.add_signal_handler(number, stop)
+        for number, reason in signals.items():
+            loop.add_signal_handler(number, stop, reason)
     try:
         yield
     finally:

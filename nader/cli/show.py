@@ -104,6 +104,8 @@ def spent_text(spent: Totals) -> str:
         parts.append(f"{count(spent.input_tokens)} + {count(spent.output_tokens)} tokens")
     if spent.cost or spent.unknown_price_calls:
         parts.append(money(spent.cost, spent.unknown_price_calls))
+    if spent.uncertain_cost:
+        parts.append(f"at most {money(spent.uncertain_cost)} more for failed tries")
     parts.append(f"training {duration(spent.train_seconds)}")
     return ", ".join(parts)
 

@@ -33,7 +33,8 @@ async def campaign(
 ) -> tuple[float, list[float]]:
     """Run one campaign; returns its seconds, from the first training's start, and those of its trainings."""
     sets = [
-        "llm.backend=openai", f"llm.base_url={url}", "llm.model=scripted", f"search.candidates={given.candidates}",
+        "llm.backend=openai", f"llm.base_url={url}", "llm.model=scripted",
+        f"search.candidates={given.candidates}",
         "search.width=4", f"search.lookahead={lookahead}", "training.slots=1", "search.base=convnext",
     ]  # fmt: skip
     if given.epochs:

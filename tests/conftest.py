@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def shared_root() -> Path | None:
-    """The folder of real inputs: $NADER_SHARED, or `shared` beside the repository; None where there is none."""
+    """The folder of real inputs: $NADER_SHARED, else `shared` beside the repository; None without one."""
     for place in (os.environ.get("NADER_SHARED"), REPOSITORY.parent / "shared"):
         if place and (Path(place) / "data").is_dir():
             return Path(place)

@@ -7,9 +7,20 @@ from hypothesis import strategies as st
 from events import GENESIS, canonical_json, chain_hash, new_event_id
 
 FIELDS = {
-    "prev_hash": GENESIS, "position": 1, "id": "i", "run": "r", "time": 1.5, "actor": "a", "type": "T", "version": 1, "causation": None,
-    "correlation": "c", "effect_key": None, "input_digest": "d", "payload": "{}",
-}  # fmt: skip
+    "prev_hash": GENESIS,
+    "position": 1,
+    "id": "i",
+    "run": "r",
+    "time": 1.5,
+    "actor": "a",
+    "type": "T",
+    "version": 1,
+    "causation": None,
+    "correlation": "c",
+    "effect_key": None,
+    "input_digest": "d",
+    "payload": "{}",
+}
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -338,7 +338,7 @@ def test_an_export_that_fails_leaves_no_file(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nader.portable._write", full)
+    monkeypatch.setattr("nader.portable.exporting._write", full)
     with pytest.raises(PortableError, match="cannot be written: no space left on device"):
         export(source, tmp_path / "out.zst", "run-1")
     assert list(tmp_path.iterdir()) == []

@@ -73,6 +73,12 @@ def settings_at(ctx: AgentContext) -> CampaignSettings:
     return held[1]
 
 
+def template_at(ctx: AgentContext, prompt: str) -> prompts.Template:
+    """The prompt as of the handler's view: the campaign's own where it brought one, else the built-in."""
+    own = ctx.views.status.prompts(ctx.view).get(prompt)
+    return prompts.load(prompt) if own is None else prompts.load_text(prompt, ctx.text(own))
+
+
 async def ask_model(
     ctx: AgentContext,
     settings: CampaignSettings,
@@ -86,7 +92,7 @@ async def ask_model(
 
     `name` tells the question from the handler's others; `read` goes to `prompts.parse_answer`.
     """
-    template = prompts.load(prompt)
+    template = template_at(ctx, prompt)
     messages: list[prompts.Message] = list(template.render(**variables))
     for turn in range(1 + ANSWER_REPAIRS):
         terminal = await _chat(

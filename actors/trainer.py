@@ -287,7 +287,7 @@ def terminal_event(job: str, outcome: Trained | Failed) -> Event:
         job=job,
         kind=outcome.kind.value,
         message=outcome.message,
-        detail=outcome.detail[-4000:],
+        detail=outcome.evidence.model_dump_json() if outcome.evidence else outcome.detail[-4000:],
         epochs=len(outcome.curve),
         seconds=outcome.seconds,
     )

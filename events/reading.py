@@ -13,6 +13,8 @@ class ReadingStarted(Event):
     settings: dict[str, Any]
     """The settings that the reading runs under: model, limits, embedder."""
     designer: str
+    prompts: dict[str, str]
+    """Blob digest of each prompt template of one's own."""
     maximum: int
 
 
@@ -30,7 +32,6 @@ class PaperFound(Event):
     record: str
     """Blob digest: the source's own record as JSON, which says where the text is."""
     has_text: bool
-    terminal: ClassVar[tuple[str, ...]] = ("PaperFinished",)
 
 
 class PaperTextRequested(Event):

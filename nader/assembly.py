@@ -9,7 +9,9 @@ from typing import Any
 from actors.actor import Actor, Agent
 from actors.director import Director
 from actors.gateway import Embedding, Gateway
+from actors.librarian import Librarian
 from actors.modifier import Modifier
+from actors.papers import PaperReader
 from actors.proposer import Proposer
 from actors.reader import Reader
 from actors.reflector import Reflector
@@ -44,6 +46,11 @@ from store.projections.ledger import Recorded, Totals
 def agents(settings: CampaignSettings) -> list[Agent]:
     """The agents of a campaign: all that a replay needs."""
     return [Director(), Reader(), Proposer(), Modifier(settings.modifier.concurrency), Trainer(), Reflector()]
+
+
+def readers() -> list[Agent]:
+    """The agents that make a library."""
+    return [PaperReader(), Librarian()]
 
 
 @dataclass

@@ -14,7 +14,17 @@ from events.llm import ChatCompleted, ChatRequested
 from nader.assembly import Assembly, assemble
 from nader.errors import SettingsError, WorkspaceError
 from nader.experience import imported
-from nader.ground import base_text, designer_of, ground_of, library_positions, preflight, resolve_backend
+from nader.ground import (
+    base_text,
+    designer_of,
+    ground_of,
+    library_positions,
+    own_prompts,
+    preflight,
+    resolve_backend,
+    text_blobs,
+    text_digest,
+)
 from nader.settings import CampaignSettings, changed, differences, validated
 from nader.training import Backend, Progress
 from nader.workspace import Workspace, campaigns, find_run, fold
@@ -67,16 +77,16 @@ class Campaign:
             require_free(log, branch)
             brought = imported(log, settings.search.experience_from)
             await log.create_branch(branch, run=branch)
-            raw = text.encode("utf-8")
             started = CampaignStarted(
                 settings=settings.model_dump(mode="json"),
                 ground=ground,
                 designer=designer_of(settings),
-                base=await log.put_blob(raw),
+                base=text_digest(text),
                 base_source=settings.search.base,
                 nader_version=nader.__version__,
             )
-            await log.append(branch, [external(started), *(external(e, about=e.candidate) for e in brought)])
+            events = [external(started), *(external(e, about=e.candidate) for e in brought)]
+            await log.append(branch, events, blobs=text_blobs([text, *own_prompts(settings).values()]))
             return cls(workspace, log, branch, *fold(log, branch))
         except BaseException:
             await log.close()
@@ -99,10 +109,12 @@ class Campaign:
                 )
             views, history = fold(log, branch)
             events = [external(CampaignResumed(nader_version=nader.__version__))]
+            blobs: dict[str, bytes] = {}
             if sets:
-                events.append(external(settings_changed(views, sets, log)))
+                changed_settings, blobs = settings_changed(views, sets, log)
+                events.append(external(changed_settings))
             if not (views.status.finished() is not None and not sets):
-                await log.append(branch, events)
+                await log.append(branch, events, blobs=blobs)
                 views, history = fold(log, branch)
             return cls(workspace, log, branch, views, history)
         except BaseException:
@@ -177,8 +189,8 @@ class Campaign:
         )
 
 
-def settings_changed(views: Views, sets: Sequence[str], log: Log) -> SettingsChanged:
-    """The event that puts `key=value` changes on top of a run's settings. Raises `SettingsError`."""
+def settings_changed(views: Views, sets: Sequence[str], log: Log) -> tuple[SettingsChanged, dict[str, bytes]]:
+    """The event that changes a run's settings by `key=value` pairs, and its blobs. Raises `SettingsError`."""
     old = validated(views.status.settings(), where="the log's settings")
     new = resolve_backend(changed(old, sets))
     fixed = [key for key in differences(old, new) if key.startswith(FIXED)]
@@ -187,12 +199,13 @@ def settings_changed(views: Views, sets: Sequence[str], log: Log) -> SettingsCha
             f"{fixed[0]} is fixed once a campaign has started, because its results would not compare; "
             "start a new run"
         )
-    return SettingsChanged(
+    event = SettingsChanged(
         changes=differences(old, new),
         settings=new.model_dump(mode="json"),
         ground=ground_of(new, {**views.status.ground().libraries, **library_positions(new, log)}),
         designer=designer_of(new),
     )
+    return event, text_blobs(own_prompts(new).values())
 
 
 FIXED = (

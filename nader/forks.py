@@ -40,7 +40,8 @@ async def fork(
     `NaderError`, `StoreError`.
     """
     with workspace.reader() as reader:
-        parent = find_run(reader, run).name
+        info = find_run(reader, run)
+        parent = info.name
         head = reader.head(parent).position
     if not 1 <= at <= head:
         raise WorkspaceError(f"{parent} has events 1 to {head}; it cannot be forked at {at}")
@@ -61,15 +62,17 @@ async def fork(
                 Forked(parent=parent, at=at, open_requests="cancel" if cancel else "reissue", reuse=reuse)
             )
         ]
+        blobs: dict[str, bytes] = {}
         if sets or cancel:
             views, history = await asyncio.to_thread(fold, log, parent, at)
             if sets:
-                events.append(external(settings_changed(views, sets, log)))
+                changed, blobs = settings_changed(views, sets, log)
+                events.append(external(changed))
             if cancel:
                 events.extend(_cancelled(history))
         if begun is None:
-            await log.create_branch(branch, run=parent, parent=parent, position=at)
-        await log.append(branch, events)
+            await log.create_branch(branch, run=info.run, parent=parent, position=at)
+        await log.append(branch, events, blobs=blobs)
         return branch
     finally:
         await log.close()

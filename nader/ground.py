@@ -4,8 +4,10 @@ design.
 
 import importlib.util
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+import prompts
 from events.campaign import Ground
 from nader.errors import SettingsError, WorkspaceError
 from nader.graph import BASE_DESIGNS, BlockError, Design, GraphError, base_design, nas_bench_201_design
@@ -22,7 +24,7 @@ from nader.training import (
     load_recipe,
 )
 from nader.workspace import LIBRARY, Workspace
-from store import Reader
+from store import Reader, sha256_hex
 from store.projections.objective import ObjectiveError, parse_objective
 
 NAS_BENCH = "nas-bench-201:"
@@ -54,6 +56,23 @@ def data_dir_of(settings: CampaignSettings) -> str | None:
     return settings.training.data_dir or None
 
 
+def own_prompts(settings: CampaignSettings) -> dict[str, str]:
+    """The texts of the prompt templates in the settings' folder, checked, by name. Raises `SettingsError`."""
+    if not settings.llm.prompts:
+        return {}
+    folder = Path(settings.llm.prompts)
+    if not folder.is_dir():
+        raise SettingsError(f"llm.prompts = {settings.llm.prompts!r} is no folder; put NAME.md files in one")
+    try:
+        files = sorted(folder.glob("*.md"))
+        texts = {file.stem: file.read_text(encoding="utf-8").replace("\r\n", "\n") for file in files}
+        for name, text in texts.items():
+            prompts.load_text(name, text)
+    except (prompts.PromptError, OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"llm.prompts: {error}") from None
+    return texts
+
+
 def ground_of(settings: CampaignSettings, libraries: dict[str, int]) -> Ground:
     """What the settings refer to. Raises `SettingsError` or `WorkspaceError` with one sentence."""
     training = settings.training
@@ -66,6 +85,7 @@ def ground_of(settings: CampaignSettings, libraries: dict[str, int]) -> Ground:
             data=dataset_identity(training.dataset, data_dir_of(settings)),
             recipe=recipe.model_dump(mode="json"),
             libraries=libraries,
+            prompts={name: text_digest(text) for name, text in own_prompts(settings).items()},
         )
     except TrainingError as error:
         raise SettingsError(str(error)) from None
@@ -155,6 +175,16 @@ def _require_prices(settings: CampaignSettings) -> None:
                 f"budget.money caps what {model} may cost, and its price is not known; "
                 f'give it as llm.prices = {{ "{model}" = [dollars per million tokens in, out] }}'
             )
+
+
+def text_digest(text: str) -> str:
+    """The blob digest of a text."""
+    return sha256_hex(text.encode("utf-8"))
+
+
+def text_blobs(texts: Iterable[str]) -> dict[str, bytes]:
+    """Texts as blobs, to be stored with the event that names them."""
+    return {text_digest(text): text.encode("utf-8") for text in texts}
 
 
 def _recipe(settings: CampaignSettings) -> Recipe:

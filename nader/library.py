@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.librarian import Librarian
-from actors.papers import SECTION_TOKENS, PaperReader, PaperTexts
+from actors.papers import SECTION_TOKENS, PaperTexts
 from actors.runtime import Ending, Runtime, external
 from events import Envelope
 from events.reading import (
@@ -19,9 +18,9 @@ from events.reading import (
     PaperFound,
     ReadingStarted,
 )
-from nader.assembly import embedder_of, gateway_of
+from nader.assembly import embedder_of, gateway_of, readers
 from nader.errors import NaderError
-from nader.ground import designer_of, resolve_backend
+from nader.ground import designer_of, own_prompts, resolve_backend, text_blobs, text_digest
 from nader.literature import (
     Endpoints,
     Inspiration,
@@ -148,9 +147,10 @@ async def read(
             source=str(source),
             settings=settings.model_dump(mode="json"),
             designer=designer_of(settings),
+            prompts={prompt: text_digest(text) for prompt, text in own_prompts(settings).items()},
             maximum=maximum,
         )
-        await log.append(branch, [external(started)])
+        await log.append(branch, [external(started)], blobs=text_blobs(own_prompts(settings).values()))
         if imported:
             assert isinstance(source, InspirationFile)
             return await _import(log, branch, name, source, settings, filtered)
@@ -201,9 +201,7 @@ async def _read_papers(
     def over() -> str | None:
         return "read" if len(views.knowledge.finished_papers()) >= len(views.knowledge.papers()) else None
 
-    runtime = Runtime(
-        log, branch, history, views, [PaperReader(), Librarian(), texts, gateway, embedding], over=over
-    )
+    runtime = Runtime(log, branch, history, views, [*readers(), texts, gateway, embedding], over=over)
     try:
         ending = await runtime.run()
     finally:

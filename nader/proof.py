@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from actors.divergence import Difference, first_difference
 from actors.replay import replay
-from nader.assembly import agents
+from nader.assembly import agents, readers
 from nader.settings import validated
-from nader.workspace import find_run, fold
+from nader.workspace import LIBRARY, find_run, fold
 from store import ChainReport, Reader
 from store.projections import Views
 
@@ -61,7 +61,8 @@ async def verify(log: Reader, run: str | None = None) -> VerifyReport:
         return VerifyReport(branch, chain.events, 0, 0, 0, chain, (), time.perf_counter() - began)
     views, history = fold(log, branch)
     settings = validated(views.status.settings(), where="the log's settings")
-    result = await replay(history, views, log, agents(settings))
+    acting = readers() if branch.startswith(LIBRARY) else agents(settings)
+    result = await replay(history, views, log, acting)
     return VerifyReport(
         branch,
         history.head,

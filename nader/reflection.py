@@ -32,7 +32,8 @@ async def rederive(workspace: Workspace, run: str | None, sets: Sequence[str] = 
     campaign imports them with `search.experience_from`.
     """
     with workspace.reader() as reader:
-        parent = find_run(reader, run).name
+        info = find_run(reader, run)
+        parent = info.name
     log = await Log.open(workspace.log)
     try:
         at = log.head(parent).position
@@ -40,14 +41,16 @@ async def rederive(workspace: Workspace, run: str | None, sets: Sequence[str] = 
         closed = [e for e in history.events if e.type == CandidateClosed.__name__]
         branch = free_name(log, f"{parent}-reflect")
         events = [external(Forked(parent=parent, at=at, open_requests="reissue", reuse=False))]
+        blobs: dict[str, bytes] = {}
         if sets:
-            events.append(external(settings_changed(views, sets, log)))
+            changed, blobs = settings_changed(views, sets, log)
+            events.append(external(changed))
         for envelope in closed:
             data = envelope.data()
             again = ReflectionRequested(candidate=data["candidate"], round=data["round"])
             events.append(external(again, about=data["candidate"]))
-        await log.create_branch(branch, run=parent, parent=parent, position=at)
-        await log.append(branch, events)
+        await log.create_branch(branch, run=info.run, parent=parent, position=at)
+        await log.append(branch, events, blobs=blobs)
         ending = await _run(workspace, log, branch, at)
         return _report(log, branch, at, ending, len(closed))
     finally:

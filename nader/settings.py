@@ -126,6 +126,8 @@ class ModelSettings(_Section):
     """Other temperatures for single agents."""
     max_tokens: int = Field(default=4096, ge=16)
     """Longest answer."""
+    prompts: str = ""
+    """Folder of prompt templates of one's own (NAME.md), in place of the built-in ones of those names."""
     prices: dict[str, tuple[float, float]] = {}
     """US dollars for a million tokens in and out, of models that the built-in list does not know."""
     api: Literal["chat", "responses"] = "chat"

@@ -72,13 +72,13 @@ def campaigns(log: Reader) -> list[BranchInfo]:
 
 
 def find_run(log: Reader, name: str | None = None) -> BranchInfo:
-    """The run of that name, or the newest. Raises `WorkspaceError` that names the nearest one."""
+    """The run (or library) of that name, or the newest run. Raises `WorkspaceError` with the nearest name."""
     runs = campaigns(log)
     if not runs:
         raise WorkspaceError("this log holds no campaign yet; `nader run` starts one")
     if name is None:
         return runs[-1]
-    for run in runs:
+    for run in log.branches():
         if run.name == name:
             return run
     names = [run.name for run in runs]

@@ -5,7 +5,7 @@ from prompts.errors import AnswerError, PromptError
 from prompts.forms import ANSWERS
 from prompts.message import Message
 from prompts.tags import escape, section
-from prompts.template import NAMES, Template, load
+from prompts.template import NAMES, Template, load, load_text
 from prompts.values import (
     Answer,
     BlockText,
@@ -39,6 +39,7 @@ __all__ = [
     "escape",
     "json_schema",
     "load",
+    "load_text",
     "parse_answer",
     "repair_messages",
     "section",

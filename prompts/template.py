@@ -101,10 +101,20 @@ def load(name: str, folder: Path | None = None) -> Template:
     """
     if name not in NAMES:
         raise PromptError(f"there is no prompt {name!r}; there are {', '.join(NAMES)}.")
-    template = _parse(name, resources.files("prompts").joinpath(f"{name}.md"))
+    template = _parse(name, _read(name, resources.files("prompts").joinpath(f"{name}.md")))
     if folder is None or not (folder / f"{name}.md").exists():
         return template
-    own = _parse(name, folder / f"{name}.md")
+    return _like(template, _parse(name, _read(name, folder / f"{name}.md")))
+
+
+@cache
+def load_text(name: str, text: str) -> Template:
+    """The template that a text holds, in place of the built-in one of that name; as `load` with a folder."""
+    return _like(load(name), _parse(name, text))
+
+
+def _like(template: Template, own: Template) -> Template:
+    name = template.name
     if set(own.variables) != set(template.variables):
         raise PromptError(f"prompt {name}: its variables must be {', '.join(template.variables)}.")
     if own.answer != template.answer:
@@ -112,11 +122,14 @@ def load(name: str, folder: Path | None = None) -> Template:
     return own
 
 
-def _parse(name: str, file: Traversable) -> Template:
+def _read(name: str, file: Traversable) -> str:
     try:
-        text = file.read_text(encoding="utf-8").replace("\r\n", "\n")
+        return file.read_text(encoding="utf-8").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise PromptError(f"prompt {name}: cannot read its file: {error}") from error
+
+
+def _parse(name: str, text: str) -> Template:
     head, body = _front_matter(name, text)
     system, user = _speakers(name, body)
     holes = tuple(dict.fromkeys(_PLACEHOLDER.findall(system + "\n" + user)))

@@ -108,6 +108,13 @@ class Status(Projection):
             raise LookupError("no campaign has started yet: it has no ground")
         return event.ground
 
+    def prompts(self, upto: int | None = None) -> dict[str, str]:
+        """Blob digests of prompt templates that stand in for the built-in ones, by name."""
+        event = self._in_force(upto)
+        if event is None:
+            return {}
+        return event.prompts if isinstance(event, ReadingStarted) else event.ground.prompts
+
     def designer(self, upto: int | None = None) -> str:
         """Who designs: `rule-based`, `inbox`, or the models in use; empty before the start."""
         event = self._in_force(upto)

@@ -25,6 +25,16 @@ class _Chosen:
 _chosen = _Chosen()
 
 
+class _StandardError:
+    """Standard error as it is at the moment of writing: whoever replaces it (a display, a test) is obeyed."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def choose(*, debug: bool, file: Path | None) -> None:
     """Configure diagnostics as the command line asks."""
     _chosen.debug, _chosen.file = debug, file
@@ -35,7 +45,7 @@ def configure(*, debug: bool = False, file: Path | None = None) -> None:
     """Send diagnostics to standard error, or as JSON lines to `file`. Raises WorkspaceError if it cannot
     be written."""
     level = logging.DEBUG if debug else logging.INFO if file else logging.WARNING
-    stream: TextIO = sys.stderr
+    stream = cast(TextIO, _StandardError())
     if file is not None:
         try:
             stream = cast(TextIO, file.open("a", encoding="utf-8", buffering=1))

@@ -206,6 +206,8 @@ class WorkerProcess:
         self.kill()
         await self._process.wait()
         await self._drain
+        # Pipes that are still open would be closed by the garbage collector, perhaps after the event loop.
+        self._process._transport.close()  # type: ignore[attr-defined]
 
     async def _read_errors(self) -> None:
         assert self._process.stderr is not None

@@ -236,7 +236,7 @@ def _side(run: str, views: Views, other: Views, after: Sequence[Envelope], share
         },
         views.status.designer(),
         tuple(candidate for candidate in views.tree.candidates() if candidate.id in own),
-        views.tree.best(),
+        views.best(),
         _since(views, shared),
     )
 

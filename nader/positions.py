@@ -30,7 +30,7 @@ def find_candidate(views: Views, name: str, upto: int | None = None) -> Candidat
     """The candidate of that name, or `best`, as of a position. Raises WorkspaceError with the nearest
     names."""
     if name == "best":
-        best = views.tree.best(upto)
+        best = views.best(upto)
         if best is None:
             raise WorkspaceError("no candidate has a result yet, so none is the best")
         return best

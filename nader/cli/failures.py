@@ -47,6 +47,8 @@ def _is_ours(error: BaseException) -> bool:
 def _usage(error: BaseException) -> tuple[str, int]:
     """A mistake on the command line; Typer's own text, with the page that helps."""
     message = clean(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
+    if not message:  # no command was named: the help page has been printed, and says it all
+        return "", getattr(error, "exit_code", WRONG)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "nader"
     return f"{message[:1].lower()}{message[1:]}; see {path} --help", getattr(error, "exit_code", WRONG)

@@ -29,7 +29,7 @@ def _designed(event: Any, views: Views) -> Text:
 
 def _trained(event: Any, views: Views) -> Text | None:
     tree = views.tree
-    candidate, base, best = tree.candidate(event.candidate), tree.candidate("base"), tree.best()
+    candidate, base, best = tree.candidate(event.candidate), tree.candidate("base"), views.best()
     if candidate is None:
         return None
     line = Text.assemble(_name(candidate.id), ("trained ", "green"), f"in {duration(candidate.seconds)}: ")

@@ -179,6 +179,11 @@ def mean_and_spread(values: Sequence[float]) -> str:
     return f"{fmean(values):.2f} ± {stdev(values):.2f} %"
 
 
+def number_of(number: int, noun: str) -> str:
+    """A number with its noun, which takes an s but for one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def count(value: float | None) -> str:
     """A number of parameters, operations or tokens, in the unit that keeps it short."""
     if value is None:

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, SetOption, WorkspaceOption
-from nader.cli.output import clean, facts, print_json, stdout
+from nader.cli.output import clean, facts, number_of, print_json, stdout
 from nader.reflection import rederive
 from nader.workspace import Workspace
 
@@ -40,7 +40,7 @@ def reflect(
         facts(
             [
                 ("branch", clean(report.branch)),
-                ("reflected on", f"{report.candidates} candidates"),
+                ("reflected on", number_of(report.candidates, "candidate")),
                 ("experiences", f"{report.experiences}{f' ({kinds})' if kinds else ''}"),
                 ("ended", f"{report.ending.kind}: {clean(report.ending.reason)}"),
             ]

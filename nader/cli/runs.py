@@ -49,7 +49,7 @@ def _row(log: Reader, info: BranchInfo) -> dict[str, Any]:
         "created": info.created, "events": head.position, "head": head.hash,
     }  # fmt: skip
     views, _ = fold(log, info.name)
-    status, best = views.status, views.tree.best()
+    status, best = views.status, views.best()
     if info.name.startswith(LIBRARY):
         found = f"{views.knowledge.count()} inspirations"
         return row | dict.fromkeys(("designer", "dataset")) | {"state": found, "trained": 0, "best": None}

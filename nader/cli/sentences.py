@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from events import Envelope, EventError
-from nader.cli.output import count, duration, money, percent, short
+from nader.cli.output import count, duration, money, number_of, percent, short
 
 _LINE = 160
 
@@ -42,8 +42,8 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     ),
     "RoundOpened": lambda e: f"round {e.round}, which may see results up to round {e.visible}",
     "RoundDesigned": lambda e: (
-        f"round {e.round} on {e.parent}: {len(e.accepted)} to train, {len(e.duplicates)} duplicates, "
-        f"{len(e.abandoned)} abandoned"
+        f"round {e.round} on {e.parent}: {len(e.accepted)} to train, "
+        f"{number_of(len(e.duplicates), 'duplicate')}, {len(e.abandoned)} abandoned"
     ),
     "RoundClosed": lambda e: f"round {e.round}",
     "CampaignFinished": lambda e: f"{e.reason}, best {e.best or 'none'}{f': {e.detail}' if e.detail else ''}",
@@ -66,10 +66,11 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
         f"{e.role}, round {e.round}, try {e.attempt}{f', read liberally: {e.notes[0]}' if e.notes else ''}"
     ),
     "DesignReady": lambda e: (
-        f"width {e.width}, {count(e.params)} parameters, {count(e.macs)} MACs, after {e.attempts} drafts, "
+        f"width {e.width}, {count(e.params)} parameters, {count(e.macs)} MACs, "
+        f"after {number_of(e.attempts, 'draft')}, "
         f"digest {e.digest[:12]}"
     ),
-    "DesignAbandoned": lambda e: f"{e.category} after {e.attempts} drafts: {e.reason}",
+    "DesignAbandoned": lambda e: f"{e.category} after {number_of(e.attempts, 'draft')}: {e.reason}",
     "TrainingRequested": lambda e: (
         f"{e.dataset} with recipe {e.recipe.get('name', '?')}, width {e.width}, seed {e.seed}"
     ),
@@ -80,17 +81,17 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
         f"epoch {e.epoch}/{e.epochs}, loss {e.loss:.4f}, training accuracy {percent(e.accuracy)}, "
         f"{duration(e.seconds)}"
     ),
-    "TrainingCompleted": lambda e: f"{_figures(e)}, {e.epochs} epochs in {duration(e.seconds)} on {e.device}",
-    "ResultReused": lambda e: f"{_figures(e)}, adopted from {e.source}",
-    "TrainingFailed": lambda e: f"{e.kind} after {e.epochs} epochs: {e.message}",
-    "TrainingCancelled": lambda e: e.reason,
-    "CandidateTrained": lambda e: (
-        f"{_figures(e)}, mean of {len(e.seeds)} seed{'s' if len(e.seeds) > 1 else ''}"
+    "TrainingCompleted": lambda e: (
+        f"{_figures(e)}, {number_of(e.epochs, 'epoch')} in {duration(e.seconds)} on {e.device}"
     ),
+    "ResultReused": lambda e: f"{_figures(e)}, adopted from {e.source}",
+    "TrainingFailed": lambda e: f"{e.kind} after {number_of(e.epochs, 'epoch')}: {e.message}",
+    "TrainingCancelled": lambda e: e.reason,
+    "CandidateTrained": lambda e: f"{_figures(e)}, mean of {number_of(len(e.seeds), 'seed')}",
     "CandidateFailed": lambda e: f"{e.kind}: {e.message}",
     "RetrainingRecorded": lambda e: (
         f"{e.candidate} on {e.dataset} with {e.recipe}: test "
-        f"{', '.join(percent(value) for value in e.test) or 'none'} over {len(e.seeds)} seeds"
+        f"{', '.join(percent(value) for value in e.test) or 'none'} over {number_of(len(e.seeds), 'seed')}"
     ),
     "ReflectionRequested": lambda e: f"on {e.candidate}",
     "ExperienceRecorded": lambda e: f"{e.kind} ({e.category}, {e.role}): {e.tip}",
@@ -106,10 +107,12 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
         f"{_or(e.model, e.backend)} answered: {_cost(e)}, {duration(e.latency)}"
         f"{f', taken from {e.reused}' if e.reused else ''}"
     ),
-    "ChatFailed": lambda e: f"{e.kind} after {e.attempts} tries: {e.message}",
+    "ChatFailed": lambda e: (
+        f"{e.kind} after {e.attempts} {'try' if e.attempts == 1 else 'tries'}: {e.message}"
+    ),
     "ChatCancelled": lambda e: e.reason,
-    "EmbeddingRequested": lambda e: f"{e.count} texts to {e.embedder}",
-    "EmbeddingCompleted": lambda e: f"{e.count} vectors of {e.dimension} from {e.embedder}",
+    "EmbeddingRequested": lambda e: f"{number_of(e.count, 'text')} to {e.embedder}",
+    "EmbeddingCompleted": lambda e: f"{number_of(e.count, 'vector')} of {e.dimension} from {e.embedder}",
     "EmbeddingFailed": lambda e: f"{e.kind}: {e.message}",
     "EmbeddingCancelled": lambda e: e.reason,
     "ReadingStarted": lambda e: f"{e.library} from {e.source}, at most {e.maximum} papers, with {e.designer}",
@@ -119,12 +122,12 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "PaperTextFailed": lambda e: f"{e.kind}: {e.message}",
     "PaperJudged": lambda e: f"{'relevant' if e.relevant else 'not relevant'}: {e.reason}",
     "InspirationsExtracted": lambda e: (
-        f"{e.outcome}: {len(e.texts)} ideas from {_or(e.section, 'the abstract')!r}"
+        f"{e.outcome}: {number_of(len(e.texts), 'idea')} from {_or(e.section, 'the abstract')!r}"
     ),
-    "PaperFinished": lambda e: f"{e.outcome}, {e.inspirations} inspirations",
+    "PaperFinished": lambda e: f"{e.outcome}, {number_of(e.inspirations, 'inspiration')}",
     "InspirationRecorded": lambda e: f"{e.inspiration}: {e.text} ({e.title}, {e.year or '?'})",
     "InspirationMerged": lambda e: f"into {e.into} (similarity {e.similarity:.2f}): {e.text}",
-    "KnowledgeIndexed": lambda e: f"{e.count} vectors of {e.dimension} from {e.embedder}",
+    "KnowledgeIndexed": lambda e: f"{number_of(e.count, 'vector')} of {e.dimension} from {e.embedder}",
     "LibraryAttached": lambda e: f"{e.library} as of position {e.at}",
 }
 

@@ -24,6 +24,7 @@ from nader.cli.output import (
     stdout,
 )
 from nader.cli.reading import Run, open_run
+from store.projections.experience import ExperienceRow
 from store.projections.ledger import Totals
 from store.projections.tree import Candidate
 
@@ -129,8 +130,14 @@ def _print_drafts(console: Console, run: Run, candidate: Candidate, all_of_them:
                     indented(console, Text(line, style=style), 4)
 
 
+def _experiences(run: Run, candidate: Candidate) -> list[ExperienceRow]:
+    """What this candidate taught; what another run's candidate of the same id taught was brought along."""
+    known = run.views.experience.all(run.upto)
+    return [row for row in known if row.candidate == candidate.id and not row.origin]
+
+
 def _print_learnt(console: Console, run: Run, candidate: Candidate) -> None:
-    experiences = [e for e in run.views.experience.all(run.upto) if e.candidate == candidate.id]
+    experiences = _experiences(run, candidate)
     lessons = [lesson for lesson in run.views.knowledge.lessons(run.upto) if lesson.candidate == candidate.id]
     if experiences or lessons:
         console.print(heading("\nLearnt"))
@@ -162,7 +169,7 @@ def _print_retrainings(console: Console, run: Run, candidate: Candidate) -> None
 
 
 def _as_json(run: Run, candidate: Candidate, spent: Totals) -> dict[str, Any]:
-    best = run.views.tree.best(run.upto)
+    best = run.views.best(run.upto)
     return {
         "run": run.name,
         "position": run.position,
@@ -172,8 +179,7 @@ def _as_json(run: Run, candidate: Candidate, spent: Totals) -> dict[str, Any]:
         "drafts": run.views.tree.drafts(candidate.id, upto=run.upto),
         "experiences": [
             {"kind": row.kind, "category": row.category, "role": row.role, "tip": row.tip}
-            for row in run.views.experience.all(run.upto)
-            if row.candidate == candidate.id
+            for row in _experiences(run, candidate)
         ],
         "lessons": [
             {"gain": row.gain, "text": row.text}

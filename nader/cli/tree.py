@@ -13,7 +13,7 @@ from rich.tree import Tree
 
 from nader.cli.candidates import candidate_json, short_figures, status_text
 from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunArgument, WorkspaceOption
-from nader.cli.output import clean, count, percent, print_json, stdout, table
+from nader.cli.output import clean, count, number_of, percent, print_json, stdout, table
 from nader.cli.reading import Run, open_run
 from store.projections.objective import parse_objective
 from store.projections.tree import Candidate, Stage
@@ -56,6 +56,7 @@ def tree(
 
 def tree_json(run: Run, objective: str | None = None) -> dict[str, object]:
     """The tree with the keys that docs/commands.md promises."""
+    objective = objective or run.views.objective(run.upto)
     best = run.views.tree.best(run.upto, objective=objective)
     rows = []
     candidates = run.views.tree.candidates(run.upto)
@@ -70,7 +71,7 @@ def tree_json(run: Run, objective: str | None = None) -> dict[str, object]:
         "run": run.name,
         "position": run.position,
         "designer": run.views.status.designer(run.upto),
-        "objective": objective or "validation",
+        "objective": objective,
         "best": best.id if best else None,
         "candidates": rows,
     }
@@ -79,7 +80,7 @@ def tree_json(run: Run, objective: str | None = None) -> dict[str, object]:
 def print_tree(console: Console, run: Run) -> None:
     """The modification tree, the base at its root."""
     candidates = run.views.tree.candidates(run.upto)
-    best = run.views.tree.best(run.upto)
+    best = run.views.best(run.upto)
     base = next((c for c in candidates if c.parent is None), None)
     console.print(
         Text.assemble(
@@ -94,7 +95,10 @@ def print_tree(console: Console, run: Run) -> None:
     numbers = [(stage, sum(candidate.stage is stage for candidate in made)) for stage in Stage]
     parts = [f"{number} {stage.value}" for stage, number in numbers if number]
     console.print(
-        Text(f"{len(made)} candidates: {', '.join(parts)}" if made else "no candidates yet", style="dim")
+        Text(
+            f"{number_of(len(made), 'candidate')}: {', '.join(parts)}" if made else "no candidates yet",
+            style="dim",
+        )
     )
 
 

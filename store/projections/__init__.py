@@ -13,8 +13,9 @@ from store.projections.base import Blob, Handler, Library
 from store.projections.experience import Experience
 from store.projections.knowledge import Knowledge
 from store.projections.ledger import Ledger
+from store.projections.objective import DEFAULT, ObjectiveError, parse_objective
 from store.projections.status import Status
-from store.projections.tree import Tree
+from store.projections.tree import Candidate, Tree
 
 
 class Views:
@@ -46,6 +47,19 @@ class Views:
         """Take in a stretch of the history, in order."""
         for envelope in envelopes:
             self.apply(envelope)
+
+    def objective(self, upto: int | None = None) -> str:
+        """What the search maximises, by the settings in force."""
+        found: str = self.status.settings(upto).get("search", {}).get("objective") or DEFAULT
+        try:
+            parse_objective(found)
+        except ObjectiveError:  # no search could use it, and the log is still to be looked at
+            return DEFAULT
+        return found
+
+    def best(self, upto: int | None = None) -> Candidate | None:
+        """The best candidate by the search's own objective; None while none has a result."""
+        return self.tree.best(upto, objective=self.objective(upto))
 
     def state(self, upto: int | None = None) -> dict[str, Any]:
         """All that the projections say as of a position, as plain JSON values: two folds that agree here

@@ -38,7 +38,15 @@ def test_the_front_page_lists_every_command_by_what_it_is_for(nader: Nader) -> N
 
 
 def test_without_a_command_the_front_page_is_shown(nader: Nader) -> None:
-    assert "Campaigns" in nader().out
+    said = nader()
+    assert "Campaigns" in said.out
+    assert said.err == ""
+
+
+def test_without_a_command_of_data_its_page_is_shown(nader: Nader) -> None:
+    said = nader("data")
+    assert "status" in said.out
+    assert said.err == ""
 
 
 def test_the_version_is_told(nader: Nader) -> None:

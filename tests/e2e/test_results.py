@@ -96,6 +96,7 @@ def test_an_objective_decides_what_is_best_and_which_parent_is_chosen(tmp_path):
         if c.trained and c.original is None
     }
     assert finished.best == max(scores, key=scores.get)
+    assert views.best().id == finished.best
 
 
 @pytest.mark.parametrize(

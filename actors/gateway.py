@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from actors.actor import Effector, handles
 from actors.context import EffectorContext
-from actors.runtime import CapReached
+from actors.runtime import MustPause
 from events import Envelope, Event
 from events.llm import (
     ChatAttempted,
@@ -25,6 +25,7 @@ from nader.llm import (
     ChatBackend,
     ChatRequest,
     Embedder,
+    ErrorKind,
     Limiter,
     LLMError,
     Prices,
@@ -34,6 +35,11 @@ from nader.llm import (
 )
 from prompts import Message
 from store.projections.ledger import Recorded
+
+OF_THE_ACCOUNT = frozenset({ErrorKind.AUTHENTICATION, ErrorKind.QUOTA})
+"""Kinds of failure that every call would meet: the campaign waits for a right key or a filled account, and
+spends no proposals on them.
+"""
 
 
 class Gateway(Effector):
@@ -117,21 +123,21 @@ class Gateway(Effector):
                 prices=self._prices,
                 on_attempt=on_attempt,
             )
-        except BudgetExceeded as cap:
-            if cap.input_tokens or cap.output_tokens:
-                await ctx.progress(
-                    ChatAttempted(
-                        attempt=cap.attempts,
-                        error=str(cap.kind),
-                        message=cap.message,
-                        wait=0.0,
-                        input_tokens=cap.input_tokens,
-                        output_tokens=cap.output_tokens,
-                        cost=cap.cost,
-                    )
-                )
-            raise CapReached(f"budget: {cap}") from None
         except LLMError as error:
+            if _stops_all(error):
+                if error.input_tokens or error.output_tokens:
+                    await ctx.progress(
+                        ChatAttempted(
+                            attempt=error.attempts,
+                            error=str(error.kind),
+                            message=error.message,
+                            wait=0.0,
+                            input_tokens=error.input_tokens,
+                            output_tokens=error.output_tokens,
+                            cost=error.cost,
+                        )
+                    )
+                raise MustPause(_reason(error)) from None
             return ChatFailed(
                 kind=str(error.kind),
                 message=error.message,
@@ -205,9 +211,9 @@ class Embedding(Effector):
                 policy=self._policy,
                 prices=self._prices,
             )
-        except BudgetExceeded as cap:
-            raise CapReached(f"budget: {cap}") from None
         except LLMError as error:
+            if _stops_all(error):
+                raise MustPause(_reason(error)) from None
             return EmbeddingFailed(
                 kind=str(error.kind), message=error.message, tokens=error.input_tokens, cost=error.cost
             )
@@ -229,3 +235,11 @@ class Embedding(Effector):
     def failure(self, request: Event, error: str) -> Event:
         """A request that the program itself failed to carry out."""
         return EmbeddingFailed(kind="internal", message=error)
+
+
+def _stops_all(error: LLMError) -> bool:
+    return isinstance(error, BudgetExceeded) or error.kind in OF_THE_ACCOUNT
+
+
+def _reason(error: LLMError) -> str:
+    return f"{error.kind}: {error.message}"

@@ -33,9 +33,9 @@ class RuntimeFault(RuntimeError):
     """The campaign cannot go on: something that no handler may decide."""
 
 
-class CapReached(Exception):
-    """Raised by an effector when a cap of the campaign forbids the request: it stays open, the campaign
-    pauses.
+class MustPause(Exception):
+    """Raised by an effector that can carry out neither this request nor another until a person has done
+    something (a cap is reached, a key is refused): the request stays open, the campaign pauses.
     """
 
 
@@ -240,9 +240,10 @@ class Runtime:
                 fault(FaultPoint.AFTER_EFFECT_BEFORE_RECORD)
                 await context.conclude(terminal)
                 return
-            except CapReached as cap:
+            except MustPause as reason:
                 self.pause(
-                    str(cap), finish=[m.actor.name for m in self._mailboxes if isinstance(m.actor, Effector)]
+                    str(reason),
+                    finish=[m.actor.name for m in self._mailboxes if isinstance(m.actor, Effector)],
                 )
                 return
             except (Diverged, StoreError, RuntimeFault):

@@ -96,7 +96,6 @@ def test_a_campaign_of_twenty_ends_through_every_fault_and_the_ledger_equals_the
     ("fault", "kind"),
     [
         (Fault(kind=FaultKind.NO_MODEL, every=1), "no-such-model"),
-        (Fault(kind=FaultKind.UNAUTHORISED, every=1), "authentication"),
         (Fault(kind=FaultKind.REFUSAL, every=1), "refusal"),
         (Fault(kind=FaultKind.LENGTH, every=1), "cut-off"),
     ],
@@ -113,6 +112,27 @@ def test_a_server_that_never_answers_usefully_ends_the_campaign_in_order_with_th
     views, _ = folded(tmp_path)
     abandoned = [c for c in views.tree.candidates() if c.round]
     assert abandoned and all(kind in c.reason for c in abandoned)
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint"),
+    [(FaultKind.UNAUTHORISED, "chat"), (FaultKind.QUOTA, "chat"), (FaultKind.UNAUTHORISED, "embeddings")],
+)
+def test_a_refused_account_pauses_the_campaign_and_costs_no_proposal(tmp_path, kind, endpoint):
+    embedder = ("llm.embedder=openai", "llm.embedding_model=scripted", "llm.embedding_dimension=64")
+    with serve(Scenario(faults=(Fault(kind=kind, every=1, endpoint=endpoint),))) as server:
+        ending = run_campaign(tmp_path, settings(server, "llm.retries=1", *embedder))
+    assert ending.kind == "paused"
+    assert ending.reason.startswith(("authentication: ", "quota-exhausted: "))
+    views, history = folded(tmp_path)
+    assert not [c for c in views.tree.candidates() if c.round]
+    asked = "ChatRequested" if endpoint == "chat" else "EmbeddingRequested"
+    assert [e.type for e in history.open_requests()].count(asked) == 1
+    with serve(Scenario()) as server:
+        ending = resume_campaign(tmp_path, sets=(f"llm.base_url={server.url}",))
+    assert ending.reason == "completed"
+    check_log(tmp_path)
+    assert not [e for e in events(tmp_path) if e.type in ("ChatFailed", "EmbeddingFailed")]
 
 
 def test_the_key_is_nowhere_in_the_log(tmp_path):

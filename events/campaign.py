@@ -24,7 +24,7 @@ class Ground(BaseModel):
     """The whole training recipe."""
     libraries: dict[str, int]
     """Position of each library's stream as it is used here."""
-    prompts: dict[str, str]
+    prompts: dict[str, str] = {}
     """Blob digest of each prompt template of one's own; the others are the built-in ones."""
 
 

@@ -13,7 +13,7 @@ class ReadingStarted(Event):
     settings: dict[str, Any]
     """The settings that the reading runs under: model, limits, embedder."""
     designer: str
-    prompts: dict[str, str]
+    prompts: dict[str, str] = {}
     """Blob digest of each prompt template of one's own."""
     maximum: int
 

@@ -91,7 +91,8 @@ def test_a_campaign_killed_at_a_fault_point_ends_as_if_it_had_not_been(tmp_path,
 @pytest.mark.parametrize("number", range(1, 21))
 @pytest.mark.parametrize("point", REACHED)
 def test_twenty_kills_at_each_fault_point(tmp_path, undisturbed, point, number):
-    status, acknowledged = drive("start", tmp_path, fault=f"{point}:{number * 2}")
+    step = 1 if point is FaultPoint.AFTER_EFFECT_BEFORE_RECORD else 2  # there are some thirty effects
+    status, acknowledged = drive("start", tmp_path, fault=f"{point}:{number * step}")
     assert status == -signal.SIGKILL
     check_resumed(tmp_path, acknowledged, undisturbed)
 

@@ -103,7 +103,17 @@ def decode(type_name: str, version: int, payload: str) -> Event:
             data = cls.upcasters[step](data)
         return adapter.validate_python(data)
     except (ValidationError, ValueError) as error:
-        raise EventError(f"an event of type {type_name} version {version} does not read: {error}") from error
+        raise EventError(
+            f"an event of type {type_name} version {version} does not read: {_first_problem(error)}"
+        ) from error
+
+
+def _first_problem(error: ValueError) -> str:
+    """The first thing that is wrong, on one line and without the values, which may be long or hostile."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'its text'}: {first['msg'].lower()}"
 
 
 def _load() -> None:

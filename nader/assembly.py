@@ -183,7 +183,9 @@ def _budget(settings: CampaignSettings, views: Views) -> Budget:
     total = views.ledger.totals()
     roles = set(budget.money_per_agent) | set(budget.tokens_per_agent)
     caps = {
-        str(role): Caps(money=budget.money_per_agent.get(role), tokens=budget.tokens_per_agent.get(role))
+        str(role): Caps(
+            money=budget.money_per_agent.get(role) or None, tokens=budget.tokens_per_agent.get(role) or None
+        )
         for role in sorted(roles)
     }
     return Budget(

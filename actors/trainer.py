@@ -216,23 +216,22 @@ class Training(Effector):
             data_dir=self._data_dir,
             device=self._device,
         )
-        queue: asyncio.Queue[Progress] = asyncio.Queue()
+        queue: asyncio.Queue[Progress | None] = asyncio.Queue()
         reporter = asyncio.create_task(self._report(ctx, asked.job, queue))
         try:
             outcome = await self._backend.train(
                 job, self._folder / asked.job, queue.put_nowait, baseline=baseline
             )
-        finally:
-            while not queue.empty() and not reporter.done():
-                await asyncio.sleep(0)
+        except BaseException:
             reporter.cancel()
-            await asyncio.gather(reporter, return_exceptions=True)
+            raise
+        queue.put_nowait(None)
+        await reporter
         return terminal_event(asked.job, outcome)
 
-    async def _report(self, ctx: EffectorContext, job: str, queue: "asyncio.Queue[Progress]") -> None:
+    async def _report(self, ctx: EffectorContext, job: str, queue: "asyncio.Queue[Progress | None]") -> None:
         """Record each epoch; what lies between epochs goes to the display alone."""
-        while True:
-            progress = await queue.get()
+        while (progress := await queue.get()) is not None:
             self._on_progress(job, progress)
             if progress.stage == "starting":
                 await ctx.progress(
@@ -321,6 +320,7 @@ class _PriorityGate:
             raise
 
     def leave(self) -> None:
+        self._waiting = [w for w in self._waiting if not w[2].done()]
         if self._waiting:
             entry = min(self._waiting, key=lambda w: w[:2])
             self._waiting.remove(entry)

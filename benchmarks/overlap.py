@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--epochs", type=int, default=15, help="epochs of a training; 15 take about two seconds")
+    parser.add_argument("--epochs", type=int, default=15, help="of a training; 15 take about two seconds")
     parser.add_argument("--candidates", type=int, default=12)
     parser.add_argument("--delay", type=float, default=0.5, help="seconds an answer takes")
     given = parser.parse_args()

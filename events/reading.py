@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from events.registry import Event
 
 
@@ -13,7 +15,7 @@ class ReadingStarted(Event):
     settings: dict[str, Any]
     """The settings that the reading runs under: model, limits, embedder."""
     designer: str
-    prompts: dict[str, str] = {}
+    prompts: dict[str, str] = Field(default_factory=dict)
     """Blob digest of each prompt template of one's own."""
     maximum: int
 

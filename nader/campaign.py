@@ -16,6 +16,7 @@ from nader.errors import SettingsError, WorkspaceError
 from nader.experience import imported
 from nader.ground import (
     base_text,
+    check_settings,
     designer_of,
     ground_of,
     library_positions,
@@ -75,7 +76,7 @@ class Campaign:
             ground = ground.model_copy(update={"libraries": library_positions(settings, log)})
             branch = name or free_name(log, "run")
             require_free(log, branch)
-            brought = imported(log, settings.search.experience_from)
+            brought = imported(log, settings)
             await log.create_branch(branch, run=branch)
             started = CampaignStarted(
                 settings=settings.model_dump(mode="json"),
@@ -85,7 +86,7 @@ class Campaign:
                 base_source=settings.search.base,
                 nader_version=nader.__version__,
             )
-            events = [external(started), *(external(e, about=e.candidate) for e in brought)]
+            events = [external(started), *(external(e) for e in brought)]
             await log.append(branch, events, blobs=text_blobs([text, *own_prompts(settings).values()]))
             return cls(workspace, log, branch, *fold(log, branch))
         except BaseException:
@@ -175,7 +176,9 @@ class Campaign:
         checkpoint.
         """
         if self._runtime is not None:
-            self._runtime.pause(reason, finish=FINISH_ON_STOP, now=now)
+            # A person may take for ever to answer; the question stays in the inbox.
+            finish = () if self.settings.llm.backend == "inbox" else FINISH_ON_STOP
+            self._runtime.pause(reason, finish=finish, now=now)
 
     def _time_cap(self, settings: CampaignSettings) -> asyncio.TimerHandle | None:
         if not settings.budget.hours:
@@ -199,6 +202,7 @@ def settings_changed(views: Views, sets: Sequence[str], log: Log) -> tuple[Setti
             f"{fixed[0]} is fixed once a campaign has started, because its results would not compare; "
             "start a new run"
         )
+    check_settings(new)
     event = SettingsChanged(
         changes=differences(old, new),
         settings=new.model_dump(mode="json"),

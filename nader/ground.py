@@ -23,6 +23,7 @@ from nader.training import (
     get_recipe,
     load_recipe,
 )
+from nader.training.slots import usable_gpus
 from nader.workspace import LIBRARY, Workspace
 from store import Reader, sha256_hex
 from store.projections.objective import ObjectiveError, parse_objective
@@ -37,9 +38,8 @@ def resolve_backend(settings: CampaignSettings) -> CampaignSettings:
     llm = settings.llm
     if llm.backend != "auto":
         return settings
-    reachable = bool(llm.base_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get(llm.api_key_env))
     values = settings.model_dump(mode="json")
-    values["llm"]["backend"] = "openai" if reachable else "rule-based"
+    values["llm"]["backend"] = "openai" if _reachable(settings) else "rule-based"
     return validated(values)
 
 
@@ -138,19 +138,7 @@ def preflight(settings: CampaignSettings, workspace: Workspace, text: str, groun
     status = data_status(settings.training.dataset, data_dir_of(settings))
     if not status.ready:
         raise WorkspaceError(status.message)
-    for extra, wanted in (
-        ("ray", settings.training.backend == "ray"),
-        ("tensorboard", settings.training.tensorboard),
-    ):
-        if wanted and importlib.util.find_spec(extra) is None:
-            raise SettingsError(
-                f"the settings ask for {extra}, which is not installed: pip install 'nader[{extra}]'"
-            )
-    _require_prices(settings)
-    try:
-        parse_objective(settings.search.objective)
-    except ObjectiveError as error:
-        raise SettingsError(f"search.objective: {error}") from None
+    check_settings(settings)
     try:
         from actors.network import limits_of
 
@@ -161,6 +149,44 @@ def preflight(settings: CampaignSettings, workspace: Workspace, text: str, groun
         search_width(Design.from_text(text), skeleton, ground.classes, limits_of(settings, skeleton))
     except NetworkError as error:
         raise SettingsError(str(error)) from None
+
+
+def check_settings(settings: CampaignSettings) -> None:
+    """What the settings ask of this machine, at a start and at every change. Raises `SettingsError`."""
+    for extra, wanted in (
+        ("ray", settings.training.backend == "ray"),
+        ("tensorboard", settings.training.tensorboard),
+    ):
+        if wanted and importlib.util.find_spec(extra) is None:
+            raise SettingsError(
+                f"the settings ask for {extra}, which is not installed: pip install 'nader[{extra}]'"
+            )
+    device = settings.training.device
+    if device.startswith("cuda") and settings.training.backend == "local" and not _has_gpu(device):
+        raise SettingsError(
+            f"training.device = {device!r}, and torch finds no such GPU here; `nader doctor` says why"
+        )
+    _require_prices(settings)
+    llm = settings.llm
+    if llm.backend == "openai" and not _reachable(settings):
+        raise SettingsError(
+            f"llm.backend = 'openai' needs a key in ${llm.api_key_env}, "
+            "or an endpoint in llm.base_url or $OPENAI_BASE_URL"
+        )
+    try:
+        parse_objective(settings.search.objective)
+    except ObjectiveError as error:
+        raise SettingsError(f"search.objective: {error}") from None
+
+
+def _has_gpu(device: str) -> bool:
+    return int(device.partition(":")[2] or 0) < usable_gpus()
+
+
+def _reachable(settings: CampaignSettings) -> bool:
+    """Whether there is a key or an endpoint for a language model."""
+    llm = settings.llm
+    return bool(llm.base_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get(llm.api_key_env))
 
 
 def _require_prices(settings: CampaignSettings) -> None:

@@ -74,7 +74,7 @@ class TrainingSettings(_Section):
     dataset: str = "digits"
     """Data set name; `nader data status` lists them."""
     data_dir: str = ""
-    """Folder of data files; empty: $NADER_DATA, else `data` in the workspace."""
+    """Folder of data files; empty: $NADER_DATA, else `nader/data` in the user's data folder."""
     skeleton: str = "digits"
     """The macro skeleton the cells are put in."""
     recipe: str = "digits"
@@ -89,7 +89,7 @@ class TrainingSettings(_Section):
     """Limit on multiply-accumulates (paper §4.2: 0.2 G; 0.05 G on ImageNet16-120); unset, 0: as above."""
     slots: int = Field(default=0, ge=0)
     """Trainings at once; 0: as many as the machine suggests."""
-    device: str = "auto"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto`, `cpu`, `cuda`, `cuda:N`."""
     backend: Literal["local", "ray"] = "local"
     """Where trainings run."""
@@ -223,7 +223,7 @@ def load_settings(
     from_file.pop("preset", None)
     if name not in PRESETS:
         near = difflib.get_close_matches(str(name), PRESETS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise SettingsError(f"there is no preset {name!r}{hint} Presets are: {', '.join(PRESETS)}.")
     merged = _merge(PRESETS[name], from_file)
     for pair in sets:

@@ -1,10 +1,15 @@
 """Figures: means over seeds, objectives, failures, adopted results; choices rest on validation alone."""
 
+import asyncio
+
 import pytest
 
 from nader.errors import SettingsError
+from nader.forks import fork
 from nader.settings import load_settings
-from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign, tree
+from nader.training.slots import usable_gpus
+from nader.workspace import Workspace
+from tests.e2e.campaigns import SMALL, check_log, events, folded, resume_campaign, run_campaign, tree
 from tests.e2e.simulation import SimulatedBackend
 
 
@@ -153,3 +158,40 @@ def test_a_base_file_that_does_not_verify_is_named_with_its_problems(tmp_path):
     with pytest.raises(SettingsError, match=r"blocks\.txt does not verify"):
         run_campaign(tmp_path / "w", (*SMALL, f"search.base={file}"))
     assert load_settings(sets=[f"search.base={file}"]).search.base == str(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("search.objective=accuracy", "search.objective"),
+        ("training.device=cuda", "torch finds no such GPU here"),
+        ("training.device=tpu", "training.device = 'tpu' is not right"),
+        ("llm.backend=openai", "needs a key in $OPENAI_API_KEY"),
+    ],
+)
+def test_a_change_that_cannot_work_is_refused_at_a_start_a_resume_and_a_fork(
+    tmp_path, monkeypatch, change, sentence
+):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    if change == "training.device=cuda" and usable_gpus():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(SettingsError) as started:
+        run_campaign(tmp_path / "new", (*SMALL, change))
+    run_campaign(tmp_path)
+    before = [e.hash for e in events(tmp_path)]
+    with pytest.raises(SettingsError) as resumed:
+        resume_campaign(tmp_path, sets=(change,))
+    with pytest.raises(SettingsError) as forked:
+        asyncio.run(fork(Workspace(tmp_path), None, 20, sets=(change,)))
+    for caught in (started, resumed, forked):
+        assert sentence in str(caught.value)
+    assert [e.hash for e in events(tmp_path)] == before
+
+
+def test_experience_of_another_embedder_is_not_mixed_in(tmp_path):
+    run_campaign(tmp_path, (*SMALL, "llm.embedding_dimension=64"), name="first")
+    with pytest.raises(SettingsError, match=r"the experience of first has vectors of hashed \(64 numbers\)"):
+        run_campaign(tmp_path, (*SMALL, "search.experience_from=['first']"), name="second")
+    with Workspace(tmp_path).reader() as reader:
+        assert [branch.name for branch in reader.branches()] == ["first"]

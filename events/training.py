@@ -162,3 +162,5 @@ class RetrainingRecorded(Event):
     test: tuple[float, ...]
     seconds: tuple[float, ...]
     failures: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    """Names of the folders that the trainings lie in."""

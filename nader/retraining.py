@@ -166,6 +166,7 @@ async def _train(
         validation=tuple(round(100 * (o.validation or 0.0), 4) for _, o in done),
         test=tuple(round(100 * (o.test or 0.0), 4) for _, o in done),
         seconds=tuple(o.seconds for _, o in done),
+        jobs=tuple(job.digest for job in jobs),
         failures=tuple(
             f"seed {job.seed}: {o.message}"
             for job, o in zip(jobs, outcomes, strict=True)

@@ -5,21 +5,25 @@ import asyncio
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from nader.cli.output import print_json, size, stdout
 from nader.workspace import Workspace
-from store import Log, VacuumReport
 
 
 def vacuum(workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
-    """Drop blobs that no event names, and shrink the file. Events, branches and hashes are never touched."""
+    """Drop blobs and training folders that no event names, and shrink the file.
+
+    Events, branches and hashes are never touched.
+    """
+    from nader import upkeep
+
     place = Workspace.at(workspace)
     with place.reader():
         pass
-    report = asyncio.run(_vacuum(place))
+    report = asyncio.run(upkeep.vacuum(place))
     if as_json:
         print_json(report)
-    else:
-        stdout().print(f"dropped {report.blobs} blobs ({size(report.bytes)}); {report.kept} are in use")
-
-
-async def _vacuum(place: Workspace) -> VacuumReport:
-    async with Log.open(place.log) as log:
-        return await log.vacuum()
+        return
+    console = stdout()
+    console.print(f"dropped {report.blobs} blobs ({size(report.bytes)}); {report.kept} are in use")
+    console.print(
+        f"dropped {report.trainings} training folders ({size(report.training_bytes)}); "
+        f"{report.trainings_kept} are in use"
+    )

@@ -58,16 +58,24 @@ def test_rebuild_says_that_states_agree(nader: Nader, finished: Path) -> None:
 
 
 def test_vacuum_drops_only_what_no_event_names(nader: Nader, workspace: Path) -> None:
-    from store import Log
+    from store import Log, Reader
 
     async def orphan() -> None:
         async with Log.open(workspace / "nader.db") as log:
             await log.put_blob(os.urandom(10_000))
 
     asyncio.run(orphan())
+    with Reader(workspace / "nader.db") as reader:
+        jobs = [e.data()["job"] for e in reader.read("run-1", types=("TrainingRequested",))]
+    for name in (jobs[0], "0" * 64, "of-a-person"):
+        (workspace / "trainings" / name).mkdir(parents=True, exist_ok=True)
+        (workspace / "trainings" / name / "result.json").write_text("{}")
     before = nader("log", "--full", "--json", "-w", workspace).out
     told = nader("vacuum", "--json", "-w", workspace).json
     assert told["blobs"] == 1 and told["kept"] > 0
+    assert told["trainings"] == 1 and told["training_bytes"] == 2 and told["trainings_kept"] == 1
+    left = {path.name for path in (workspace / "trainings").iterdir()}
+    assert {jobs[0], "of-a-person"} <= left and "0" * 64 not in left
     assert nader("log", "--full", "--json", "-w", workspace).out == before
 
 

@@ -44,7 +44,8 @@ def test_a_campaign_asks_with_its_own_prompts_and_verifies_without_their_folder(
 
 
 def test_a_fork_may_change_the_prompts_from_there_on(tmp_path, folder):
-    run_campaign(tmp_path / "w")
+    # Without a lookahead, the second round is designed after the first is closed.
+    run_campaign(tmp_path / "w", (*SMALL, "search.lookahead=0"))
     at = next(e.position for e in events(tmp_path / "w") if e.type == "RoundClosed")
     name = asyncio.run(fork(Workspace(tmp_path / "w"), "run-1", at, sets=(f"llm.prompts={folder}",)))
     resume_campaign(tmp_path / "w", name)

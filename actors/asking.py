@@ -114,7 +114,7 @@ async def embed(
 ) -> Vectors | None:
     """Vectors of texts, float32 (n, dimension), as recorded; None when there are none to be had."""
     llm = settings.llm
-    embedder = "hashed" if llm.embedder == "hashed" else llm.embedding_model
+    embedder = llm.embedder_name
     request = EmbeddingRequested(
         agent=ctx.actor,
         texts=ctx.put(json.dumps(list(texts), ensure_ascii=False)),

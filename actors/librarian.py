@@ -80,7 +80,7 @@ class Librarian(Agent):
                 KnowledgeIndexed(
                     inspirations=ctx.put(json.dumps([identity for identity, _ in kept])),
                     vectors=ctx.put(np.stack([v for _, v in kept]).astype("<f4").tobytes()),
-                    embedder="hashed" if llm.embedder == "hashed" else llm.embedding_model,
+                    embedder=llm.embedder_name,
                     dimension=llm.embedding_dimension,
                     count=len(kept),
                 )

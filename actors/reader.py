@@ -68,7 +68,7 @@ class Reader(Agent):
             KnowledgeIndexed(
                 inspirations=ctx.put(json.dumps(ids)),
                 vectors=ctx.put(vectors.astype("<f4").tobytes()),
-                embedder="hashed" if llm.embedder == "hashed" else llm.embedding_model,
+                embedder=llm.embedder_name,
                 dimension=llm.embedding_dimension,
                 count=len(ids),
             )

@@ -180,7 +180,7 @@ class Reflector(Agent):
             return
         vector, dimension = ctx.put(vectors[0].astype("<f4").tobytes()), vectors.shape[1]
         llm = settings.llm
-        embedder = "hashed" if llm.embedder == "hashed" else llm.embedding_model
+        embedder = llm.embedder_name
         for number, item in enumerate(found, 1):
             await ctx.emit(
                 ExperienceRecorded(

@@ -14,7 +14,7 @@ def imported(log: Reader, settings: CampaignSettings) -> list[ExperienceRecorded
     Raises `SettingsError` where their vectors are another embedder's: two kinds are never mixed in one index.
     """
     llm = settings.llm
-    mine = ("hashed" if llm.embedder == "hashed" else llm.embedding_model, llm.embedding_dimension)
+    mine = (llm.embedder_name, llm.embedding_dimension)
     found: dict[str, Envelope] = {}
     for run in settings.search.experience_from:
         for envelope in log.read(find_run(log, run).name, types=(ExperienceRecorded.__name__,)):

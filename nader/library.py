@@ -260,7 +260,7 @@ async def _import(
         indexed = KnowledgeIndexed(
             inspirations=sha256_hex(ids),
             vectors=sha256_hex(vectors),
-            embedder="hashed" if llm.embedder == "hashed" else llm.embedding_model,
+            embedder=llm.embedder_name,
             dimension=llm.embedding_dimension,
             count=len(new),
         )
@@ -293,7 +293,7 @@ def _report(log: Log, branch: str, name: str, ending: Ending, *, irrelevant: int
 def _require_same_embedder(log: Log, branch: str, settings: CampaignSettings) -> None:
     """Vectors of two embedders are never mixed in one index."""
     llm = settings.llm
-    mine = ("hashed" if llm.embedder == "hashed" else llm.embedding_model, llm.embedding_dimension)
+    mine = (llm.embedder_name, llm.embedding_dimension)
     for envelope in log.read(branch, types=(KnowledgeIndexed.__name__,)):
         data = envelope.data()
         theirs = (data["embedder"], data["dimension"])

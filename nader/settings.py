@@ -155,6 +155,11 @@ class ModelSettings(_Section):
     inbox: str = ""
     """Folder of prompts for a person, with `backend = "inbox"`; empty: `inbox` in the workspace."""
 
+    @property
+    def embedder_name(self) -> str:
+        """What stands beside every vector: vectors of two embedders are never mixed in one index."""
+        return "hashed" if self.embedder == "hashed" else self.embedding_model
+
 
 class BudgetSettings(_Section):
     """Caps; 0 means none. A cap is checked before a call and counts calls in flight."""

@@ -23,23 +23,13 @@ from nader.training.files import CHECKPOINT, WEIGHTS, write_atomic
 from nader.training.job import Curve, EpochPoint, Progress, Trained, TrainingJob
 from nader.training.measure import PeakMemory, latency_ms
 from nader.training.model import build_model, cost_of, skeleton_of
+from nader.training.optimiser import Sgd
 from nader.training.recipes import Recipe
 from nader.training.state import Position, load_checkpoint, save_checkpoint
 
 EVALUATION_BATCH = 500
 CHECK_EVERY = 50
 """Steps between looks at the loss within an epoch: a look waits for the device."""
-
-
-def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD over all parameters alike, as the recipe says."""
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
 
 
 class Training:
@@ -74,7 +64,7 @@ class Training:
         if self.recipe.compile:
             torch.compiler.reset()  # else a warm worker reaches the limit of recompilations
             self._forward = torch.compile(self.model)
-        self.optimiser = make_optimiser(self.model, self.recipe)
+        self.optimiser = Sgd(self.model.parameters(), self.recipe)
         self._generator = torch.Generator().manual_seed(job.seed)
         self._place_data()
         self.at = self._resume()
@@ -143,9 +133,7 @@ class Training:
     def _epoch(self) -> EpochPoint:
         """The rest of the epoch the state stands in, and its evaluation."""
         at, recipe, began = self.at, self.recipe, time.perf_counter()
-        lr = recipe.lr_at(at.epoch)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
+        lr = self.optimiser.lr = recipe.lr_at(at.epoch)
         draws = draw_epoch(len(self._labels), self._padding, recipe.flip, self._generator).to(self.device)
         self.model.train()
         for step in range(at.step, self.steps):
@@ -178,7 +166,7 @@ class Training:
         with self._precision():
             logits = self._forward(inputs)
             loss = cross_entropy(logits, labels)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         self.at.loss_sum += loss.detach().double() * len(labels)
@@ -305,7 +293,7 @@ def _numerics(recipe: Recipe) -> Iterator[Callable[[], bool]]:
     torch.backends.cudnn.allow_tf32 = recipe.precision != "fp32"
     torch.backends.cudnn.benchmark = not recipe.deterministic
     torch.backends.cudnn.deterministic = recipe.deterministic
-    torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
+    _use_deterministic(recipe.deterministic, recipe.compile)
     # Filling fresh memory guards against kernels that read it before they write; none here does.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
@@ -313,4 +301,12 @@ def _numerics(recipe: Recipe) -> Iterator[Callable[[], bool]]:
             warnings.simplefilter("always")
             yield lambda: recipe.deterministic and not any("deterministic" in str(w.message) for w in caught)
     finally:
-        torch.use_deterministic_algorithms(False)
+        _use_deterministic(False, recipe.compile)
+
+
+def _use_deterministic(on: bool, compiled: bool) -> None:
+    """Ask for deterministic kernels. The compiler is told too, but imported for it only where it is used."""
+    if compiled:
+        torch.use_deterministic_algorithms(on, warn_only=True)
+    else:
+        torch.set_deterministic_debug_mode("warn" if on else "default")

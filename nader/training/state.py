@@ -17,6 +17,7 @@ from torch import nn
 
 from nader.training.files import CHECKPOINT, write_atomic
 from nader.training.job import EpochPoint
+from nader.training.optimiser import Sgd
 
 
 @dataclass
@@ -34,14 +35,13 @@ class Position:
 
 
 def save_checkpoint(
-    folder: Path, job: str, model: nn.Module, optimiser: torch.optim.SGD, at: Position, device: torch.device
+    folder: Path, job: str, model: nn.Module, optimiser: Sgd, at: Position, device: torch.device
 ) -> None:
     """Write everything a training needs to go on bit by bit. Raises DiskFullError."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     for name, parameter in model.named_parameters():
-        momentum = optimiser.state.get(parameter, {}).get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum
+        if parameter in optimiser.momentum_buffers:
+            tensors[f"momentum.{name}"] = optimiser.momentum_buffers[parameter]
     tensors |= {"rng.torch": torch.get_rng_state(), "rng.epoch": at.epoch_rng}
     if device.type == "cuda":
         tensors["rng.cuda"] = torch.cuda.get_rng_state(device)
@@ -58,7 +58,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, job: str, model: nn.Module, optimiser: torch.optim.SGD, device: torch.device
+    folder: Path, job: str, model: nn.Module, optimiser: Sgd, device: torch.device
 ) -> Position | None:
     """Put a checkpoint's state into model, optimiser and random generators.
 
@@ -94,11 +94,11 @@ def _fits(model: nn.Module, tensors: dict[str, Any]) -> bool:
     )
 
 
-def _restore(model: nn.Module, optimiser: torch.optim.SGD, tensors: dict[str, torch.Tensor]) -> None:
+def _restore(model: nn.Module, optimiser: Sgd, tensors: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for name, value in model.state_dict().items():
             value.copy_(tensors[f"model.{name}"])
         for name, parameter in model.named_parameters():
             if f"momentum.{name}" in tensors:
                 buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
-                optimiser.state[parameter]["momentum_buffer"] = buffer
+                optimiser.momentum_buffers[parameter] = buffer

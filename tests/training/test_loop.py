@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,17 @@ def test_the_same_job_gives_the_same_bits(tmp_path: Path) -> None:
     first, second = train(work, tmp_path / "a"), train(work, tmp_path / "b")
     assert without_time(first) == without_time(second)
     assert (tmp_path / "a" / WEIGHTS).read_bytes() == (tmp_path / "b" / WEIGHTS).read_bytes()
+
+
+def test_training_does_not_import_the_compiler(tmp_path: Path) -> None:
+    """It would cost every worker a second and 150 MB before its first step."""
+    script = (
+        "import sys; from pathlib import Path; from tests.training.jobs import job, train_here\n"
+        f"train_here(job(epochs=1), Path({str(tmp_path)!r}))\n"
+        "print([name for name in ('torch._dynamo', 'torch._inductor', 'sympy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_another_seed_gives_other_bits(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from nader.training import RECIPES, RecipeError, get_recipe, load_recipe
 from nader.training.augment import padding_of
-from nader.training.loop import make_optimiser
+from nader.training.optimiser import Sgd
 
 PROTOCOL = {
     "epochs": 200,
@@ -44,18 +44,41 @@ def test_padding_is_the_protocols_at_each_size(side: int, pad: int) -> None:
 
 def test_the_built_optimiser_has_the_protocols_values_for_every_parameter() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    optimiser = make_optimiser(model, get_recipe("nas-bench-201"))
-    assert isinstance(optimiser, torch.optim.SGD)
-    (group,) = optimiser.param_groups
-    assert len(group["params"]) == len(list(model.parameters()))
-    values = {key: group[key] for key in ("lr", "momentum", "nesterov", "weight_decay", "dampening")}
+    optimiser = Sgd(model.parameters(), get_recipe("nas-bench-201"))
+    assert len(optimiser.parameters) == len(list(model.parameters()))
+    names = ("lr", "momentum", "nesterov", "weight_decay", "dampening")
+    values = {name: getattr(optimiser, name) for name in names}
     assert values == {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "dampening": 0}
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_the_optimiser_is_torchs_bit_by_bit(nesterov: bool) -> None:
+    recipe = get_recipe("nas-bench-201").model_copy(update={"nesterov": nesterov})
+    torch.manual_seed(0)
+    ours, theirs = (nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    unused = nn.Parameter(torch.ones(3))
+    mine = Sgd([*ours.parameters(), unused], recipe)
+    values = {name: getattr(recipe, name) for name in ("momentum", "weight_decay")}
+    torchs = torch.optim.SGD(theirs.parameters(), lr=recipe.lr, nesterov=nesterov, **values)
+    for epoch in range(6):
+        mine.lr = torchs.param_groups[0]["lr"] = recipe.lr_at(40 * epoch)
+        images = torch.randn(4, 1, 6, 6)
+        for model, optimiser in ((ours, mine), (theirs, torchs)):
+            optimiser.zero_grad()
+            model(images).square().mean().backward()
+            optimiser.step()
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(a, b) and torch.equal(
+                mine.momentum_buffers[a], torchs.state[b]["momentum_buffer"]
+            )
+    assert torch.equal(unused, torch.ones(3))  # it never had a gradient, so no weight decay either
 
 
 @pytest.mark.parametrize("name", ["nas-bench-201", "nas-bench-201-12"])
 def test_the_schedule_is_torchs_cosine_to_zero_set_once_an_epoch(name: str) -> None:
     recipe = get_recipe(name)
-    optimiser = make_optimiser(nn.Linear(2, 2), recipe)
+    optimiser = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=recipe.epochs, eta_min=0)
     for epoch in range(recipe.epochs):
         assert math.isclose(recipe.lr_at(epoch), schedule.get_last_lr()[0], rel_tol=1e-9, abs_tol=1e-12)

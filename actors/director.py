@@ -4,6 +4,8 @@ Every decision is a function of the tree as of its view: whichever event wakes i
 does what is due. So the order in which trainings end changes when things happen, and never what happens.
 """
 
+from typing import Literal
+
 from actors.actor import Agent, handles
 from actors.asking import settings_at
 from actors.context import AgentContext
@@ -96,7 +98,7 @@ class Director(Agent):
         if base is None or ctx.views.status.finished(at) is not None:
             return
         if base.failed:
-            await ctx.emit(CampaignFinished(reason="base-failed", best=None, detail=base.reason))
+            await _finish(ctx, "base-failed", None, base.reason)
             return
         await self._have_reflected(ctx)
         whole = await self._close_rounds(ctx)
@@ -109,11 +111,7 @@ class Director(Agent):
         if full or _exhausted(designed):
             if base.trained and len(whole) == 1 + len(rounds):
                 best = tree.best(at, objective=settings.search.objective)
-                await ctx.emit(
-                    CampaignFinished(
-                        reason="completed" if full else "exhausted", best=best.id if best else None
-                    )
-                )
+                await _finish(ctx, "completed" if full else "exhausted", best)
             return
         await self._open_round(ctx, settings, 1 + len(rounds), whole)
 
@@ -171,6 +169,17 @@ class Director(Agent):
                     )
                     whole.add(state.round)
         return whole
+
+
+async def _finish(
+    ctx: AgentContext,
+    reason: Literal["completed", "exhausted", "base-failed"],
+    best: Candidate | None,
+    detail: str = "",
+) -> None:
+    """The end is about the campaign, not about the candidate whose event happened to come last."""
+    finished = CampaignFinished(reason=reason, best=best.id if best else None, detail=detail)
+    await ctx.emit(finished, about="campaign")
 
 
 def _known(candidate: Candidate | None) -> bool:

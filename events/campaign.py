@@ -92,7 +92,7 @@ class RoundClosed(Event):
 class CampaignFinished(Event):
     """The campaign has ended in order."""
 
-    reason: Literal["completed", "budget", "time", "base-failed", "exhausted"]
+    reason: Literal["completed", "base-failed", "exhausted"]
     best: str | None
     """The candidate with the best validation accuracy (or chosen objective)."""
     detail: str = ""

@@ -293,16 +293,25 @@ def test_an_sqlite_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.
         "UPDATE OR REPLACE events SET place = place + 1",
         "DELETE FROM events",
         "INSERT OR REPLACE INTO events SELECT * FROM events",
+        "REPLACE INTO events SELECT place, seq, id, time, 'another', type, version, causation, correlation,"
+        " effect_key, input_digest, prev_hash, hash, payload FROM events",
+        "INSERT OR REPLACE INTO branches SELECT id, name, 'x', parent, fork_position, created FROM branches",
+        "INSERT OR REPLACE INTO branches SELECT id + 9, name, 'x', parent, 0, created FROM branches",
         "UPDATE branches SET run = 'x'",
         "DELETE FROM branches",
     ],
 )
 def test_the_file_itself_refuses_to_change_history(tmp_path: Path, statement: str) -> None:
-    path = make_log(tmp_path / "a.db", 3)
+    """Whatever program opens it, as it comes."""
+    assert_refused(make_log(tmp_path / "a.db", 3), statement)
+
+
+def assert_refused(path: Path, statement: str) -> None:
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA recursive_triggers = ON")
+        before = connection.execute("SELECT * FROM events").fetchall()
         with pytest.raises(sqlite3.IntegrityError, match="are never"):
             connection.execute(statement)
+        assert connection.execute("SELECT * FROM events").fetchall() == before
     connection.close()
 
 
@@ -334,6 +343,7 @@ def test_a_log_of_format_1_opens_for_ever(tmp_path: Path) -> None:
             assert event.position == 6 and log.verify_chain("main").ok
 
     run(go_on())
+    assert_refused(path, "INSERT OR REPLACE INTO events SELECT * FROM events")  # it has its guards now
 
 
 async def _open(path: Path, *, create: bool) -> None:

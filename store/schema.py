@@ -27,8 +27,8 @@ WHEN EXISTS (SELECT 1 FROM branches WHERE id = NEW.id OR name = NEW.name)
 BEGIN SELECT RAISE(ABORT, 'branches are never replaced'); END;
 """
 """INSERT OR REPLACE deletes without a word to the triggers on DELETE, unless recursive triggers are switched
-on. A log made before there were these two gets them when it is next opened for writing. Of an event's insertion
-they take 1 to 2 microseconds in a batch and 3.4 alone; its flush takes some hundreds.
+on. A log made before there were these two gets them when it is next opened for writing. Of an event's
+insertion they take 1 to 2 microseconds in a batch and 3.4 alone; its flush takes some hundreds.
 """
 
 

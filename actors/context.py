@@ -85,19 +85,18 @@ class AgentContext:
         if name is None:
             self._ordinal += 1
             name = str(self._ordinal)
-        pending = self._pending("emit", event, name, about)
-        if not self._met_again(pending):
-            self._buffer.append(pending)
+        found = self._effect("emit", event, name, about)
+        if isinstance(found, Pending):
+            self._buffer.append(found)
 
     async def ask(self, request: Event, *, name: str, about: str | None = None) -> Envelope:
         """Record a request and wait for its terminal event. `name` tells it from the handler's other asks."""
-        pending = self._pending("ask", request, name, about)
-        recorded = self._met_again(pending)
-        if recorded is None:
-            batch = [*self._buffer, pending]
+        found = self._effect("ask", request, name, about)
+        if isinstance(found, Pending):
+            batch = [*self._buffer, found]
             self._buffer = []
-            recorded = (await self._port.append(batch, self._take_blobs(), ()))[-1]
-        return await self._port.answer(recorded)
+            found = (await self._port.append(batch, self._take_blobs(), ()))[-1]
+        return await self._port.answer(found)
 
     async def finish(self) -> None:
         """Commit what is buffered together with the acknowledgement that the cause is handled.
@@ -115,8 +114,17 @@ class AgentContext:
 
     # ---- inside
 
-    def _pending(self, kind: str, event: Event, name: str, about: str | None) -> Pending:
+    def _effect(self, kind: str, event: Event, name: str, about: str | None) -> Envelope | Pending:
+        """The recorded event of this effect, after comparison; one to record where it has not happened
+        yet.
+        """
         type_name, version, payload = encode(event)
+        key = effect_key(kind, self.actor, self.cause, name)
+        recorded = self._port.history.by_key(key)
+        if recorded is not None:
+            self._met.add(recorded.position)
+            compare(recorded, (type_name, version, payload), self._port.history)
+            return recorded
         return Pending(
             actor=self.actor,
             type=type_name,
@@ -124,19 +132,9 @@ class AgentContext:
             payload=payload,
             causation=self.cause.position,
             correlation=about or self.cause.correlation,
-            effect_key=effect_key(kind, self.actor, self.cause, name),
+            effect_key=key,
             input_digest=input_digest(type_name, version, payload),
         )
-
-    def _met_again(self, pending: Pending) -> Envelope | None:
-        """The recorded event of this effect, after comparison; None where the effect has not happened yet."""
-        assert pending.effect_key is not None
-        recorded = self._port.history.by_key(pending.effect_key)
-        if recorded is None:
-            return None
-        self._met.add(recorded.position)
-        compare(recorded, pending, self._port.history)
-        return recorded
 
     def _take_blobs(self) -> dict[str, bytes]:
         blobs, self._blobs = self._blobs, {}
@@ -189,19 +187,15 @@ class EffectorContext:
         return (await self._port.append([pending], self._blobs, ()))[0]
 
 
-def compare(recorded: Envelope, pending: Pending, history: History) -> None:
-    """Raise `Diverged` where a recorded event is not what the code emits now."""
-    if (
-        recorded.type == pending.type
-        and recorded.version == pending.version
-        and recorded.payload == pending.payload
-    ):
+def compare(recorded: Envelope, emitted: tuple[str, int, str], history: History) -> None:
+    """Raise `Diverged` where a recorded event is not what the code emits now: type, version and payload."""
+    if (recorded.type, recorded.version, recorded.payload) == emitted:
         return
-    if recorded.type != pending.type:
-        path, old, new = "$.type", recorded.type, pending.type
+    if recorded.type != emitted[0]:
+        path, old, new = "$.type", recorded.type, emitted[0]
     else:
         before = recorded.event.model_dump(mode="json")
-        after = decode(pending.type, pending.version, pending.payload).model_dump(mode="json")
+        after = decode(*emitted).model_dump(mode="json")
         difference = first_difference(before, after)
         if difference is None:
             return

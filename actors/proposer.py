@@ -273,9 +273,9 @@ def _nodes(ctx: AgentContext, visible: int, objective: str) -> Iterator[Node]:
     """The root, then every accepted candidate whose result may be seen."""
     tree = ctx.views.tree
     depths: dict[str, int] = {}
-    for candidate in tree.candidates(ctx.view):
+    for candidate in tree.originals(ctx.view):
         root = candidate.parent is None
-        seen = candidate.trained and candidate.round <= visible and candidate.original is None
+        seen = candidate.trained and candidate.round <= visible
         if root or seen:
             depths[candidate.id] = 0 if root else depths.get(candidate.parent or "", 0) + 1
             score = tree.score(candidate, objective) if seen else None

@@ -7,17 +7,26 @@ ones of the same parent are never retrieved again.
 """
 
 import random
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from store.projections.vectors import product
+
 Vectors = npt.NDArray[np.float32]
 
 NEAR, UNEXPLORED, DRAWN = "near-success", "unexplored", "drawn"
 NEAR_FAILURE = 0.75
 """Cosine similarity to a suggestion that hurt from which on an inspiration is not drawn."""
+_KEPT = 512
+"""Suggestions whose similarities are kept from one round to the next."""
+_kept: "OrderedDict[int, tuple[Vectors, Vectors, Vectors]]" = OrderedDict()
+"""(rows, suggestion, similarities) by the identity of the suggestion; all of the same rows. Both are held
+here, and so stay themselves.
+"""
 
 
 @dataclass(frozen=True)
@@ -76,5 +85,22 @@ def _closest(rows: Vectors, others: Sequence[Vectors]) -> Vectors:
     """Each row's highest cosine similarity to any of the others, float32 (n,); 0 where there are none."""
     if not others:
         return np.zeros(len(rows), dtype=np.float32)
-    result: Vectors = (rows @ np.stack(others).T).max(axis=1)
+    result: Vectors = np.full(len(rows), -np.inf, dtype=np.float32)
+    for other in {id(other): other for other in others}.values():  # one suggestion is tried on many parents
+        np.maximum(result, _similarities(rows, other), out=result)
     return result
+
+
+def _similarities(rows: Vectors, other: Vectors) -> Vectors:
+    """Each row's cosine similarity to one suggestion, float32 (n,); every round asks for those of the rounds
+    before it again.
+    """
+    found = _kept.pop(id(other), None)
+    if found is None or found[0] is not rows:
+        if found is not None:
+            _kept.clear()  # more inspirations are known by now
+        found = rows, other, product(rows, other)
+        if len(_kept) >= _KEPT:
+            _kept.popitem(last=False)
+    _kept[id(other)] = found
+    return found[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # A `<` that could begin a tag, a comment or a chat template's control token. Plain comparisons (`3<5`) and
 # the arrows of the block language stay as they are.
@@ -17,9 +18,16 @@ def escape(value: str) -> str:
     return _TAG_LIKE.sub("&lt;", _UNPRINTABLE.sub("\ufffd", text))
 
 
+_escaped = lru_cache(maxsize=256)(escape)
+_OFTEN = 16_384
+"""Characters up to which an escaped value is held: the definition of the language, a block that is asked
+about again; not a paper.
+"""
+
+
 def wrap(name: str, value: str, *, inline: bool) -> str:
     """`<name>value</name>`, on lines of its own unless inline."""
-    body = escape(value).strip("\n")
+    body = (_escaped if len(value) <= _OFTEN else escape)(value).strip("\n")
     return f"<{name}>{body}</{name}>" if inline else f"<{name}>\n{body}\n</{name}>"
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -74,15 +74,26 @@ class Template:
         ]
 
     def _fill(self, text: str, values: dict[str, str | int | float | Fraction]) -> str:
-        lines = []
-        for line in text.split("\n"):
-            alone = _PLACEHOLDER.fullmatch(line.strip()) is not None
-            # Text that comes in through a variable is never scanned for placeholders.
-            parts = _PLACEHOLDER.split(line)
-            for place in range(1, len(parts), 2):
-                parts[place] = _value(parts[place], values[parts[place]], inline=not alone)
-            lines.append("".join(parts))
-        return "\n".join(lines)
+        # Text that comes in through a variable is never scanned for placeholders.
+        return "".join(
+            literal if name is None else _value(name, values[name], inline=inline)
+            for literal, name, inline in _parts(text)
+        )
+
+
+@lru_cache(maxsize=128)
+def _parts(text: str) -> tuple[tuple[str, str | None, bool], ...]:
+    """A template's text as (literal, None, False) and ("", variable, whether it stands in a line with other
+    text).
+    """
+    found: list[tuple[str, str | None, bool]] = []
+    for number, line in enumerate(text.split("\n")):
+        inline = _PLACEHOLDER.fullmatch(line.strip()) is None
+        pieces = _PLACEHOLDER.split(line)
+        found.append(("\n" * (number > 0) + pieces[0], None, False))
+        for name, literal in zip(pieces[1::2], pieces[2::2], strict=True):
+            found += [("", name, inline), (literal, None, False)]
+    return tuple(found)
 
 
 def _value(name: str, value: str | int | float | Fraction, *, inline: bool) -> str:

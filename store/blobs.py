@@ -41,11 +41,7 @@ def read_blob(connection: sqlite3.Connection, digest: str) -> bytes:
         raise OperationalError(f"the log holds no blob {digest}")
     codec, size, data = row
     try:
-        plain = (
-            zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
-            if codec == "zstd"
-            else bytes(data)
-        )
+        plain = _decompressor().decompress(data, max_output_size=size) if codec == "zstd" else bytes(data)
     except zstandard.ZstdError as error:
         raise CorruptedError(
             f"the blob {digest} does not decompress ({error}): the log has been damaged"
@@ -55,6 +51,14 @@ def read_blob(connection: sqlite3.Connection, digest: str) -> bytes:
             f"the blob {digest} holds other bytes than its name says: the log has been changed"
         )
     return plain
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """One per thread, as a compressor."""
+    decompressor = getattr(_local, "decompressor", None)
+    if decompressor is None:
+        decompressor = _local.decompressor = zstandard.ZstdDecompressor()
+    return decompressor
 
 
 def _compressor() -> zstandard.ZstdCompressor:

@@ -2,7 +2,7 @@
 
 from nader.graph.block import Block, Node, Note, make_node
 from nader.graph.canonical import SymmetryError, canonical_form, digest, node_label
-from nader.graph.cost import Counting, cost_at
+from nader.graph.cost import Counting, cost_at, cost_of
 from nader.graph.design import Design, DuplicateIndex
 from nader.graph.draw import to_svg
 from nader.graph.edit import (
@@ -17,6 +17,7 @@ from nader.graph.edit import (
 )
 from nader.graph.errors import BlockError, GraphError, Problem, ProblemCode, report
 from nader.graph.expression import Expression, ExpressionError, expression
+from nader.graph.growth import Growth, growth
 from nader.graph.library import BASE_DESIGNS, UnknownDesignError, base_design
 from nader.graph.nasbench import ArchitectureError, from_nas_bench_201, nas_bench_201_design
 from nader.graph.operators import OPERATORS
@@ -41,6 +42,7 @@ __all__ = [
     "Expression",
     "ExpressionError",
     "GraphError",
+    "Growth",
     "Node",
     "Note",
     "Problem",
@@ -57,11 +59,13 @@ __all__ = [
     "canonical_form",
     "check",
     "cost_at",
+    "cost_of",
     "digest",
     "edit_named_in",
     "edits_named_in",
     "expression",
     "from_nas_bench_201",
+    "growth",
     "language_reference",
     "make_node",
     "matching_downsample",

@@ -25,6 +25,7 @@ from nader.graph.rules import infer
 from nader.graph.shapes import Context, Tensor
 from nader.graph.sites import Site, Sites
 from nader.graph.structure import structure
+from nader.graph.verify import Verdict
 
 
 class Counting(StrEnum):
@@ -57,6 +58,18 @@ def cost_at(
     if graph.problems or len(context.tensors) < len(block.nodes):
         raise BlockError((*graph.problems, *context.problems))
     return _costs(context, counting, conv_bias)
+
+
+def cost_of(
+    verdict: Verdict, counting: Counting = Counting.PRODUCTS, *, conv_bias: bool = True
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As `cost_at`, of a block without problems, from the tensors that `verify` has already inferred.
+
+    Raises BlockError for a block with problems.
+    """
+    if verdict.problems:
+        raise BlockError(verdict.problems)
+    return _costs(verdict.context, counting, conv_bias)
 
 
 def _costs(

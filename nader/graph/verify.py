@@ -32,12 +32,14 @@ class Verdict:
         sites: where it was looked at.
         problems: everything that is wrong, each independent problem once.
         ok_sites: bool [sites], where the block works; all of them if there is no problem.
+        context: the tensors that were inferred, from which `cost_of` reckons.
     """
 
     block: Block
     sites: Sites
     problems: tuple[Problem, ...]
     ok_sites: NDArray[np.bool_] = field(repr=False)
+    context: Context = field(repr=False)
 
     @property
     def ok(self) -> bool:
@@ -75,11 +77,11 @@ def verify(
             raise ValueError(
                 f"a {role.value} cannot be verified at sites of {', '.join(sorted(places.roles))}"
             )
-        return _verify(block, places)[0]
+        return _verify(block, places)
     if role is not Role.STEM or scale is not None:
-        return _verify(block, probe_sites(role, scale))[0]
-    whole = _verify(block, probe_sites(role, Fraction(1)))[0]
-    quarter = _verify(block, probe_sites(role, Fraction(1, 4)))[0]
+        return _verify(block, probe_sites(role, scale))
+    whole = _verify(block, probe_sites(role, Fraction(1)))
+    quarter = _verify(block, probe_sites(role, Fraction(1, 4)))
     return whole if whole.ok or not quarter.ok else quarter
 
 
@@ -97,7 +99,7 @@ def check(text: str, role: Role | str, sites: Sequence[Site] | None = None) -> V
     if reading.block.nodes:
         problems += _independent(verdict.problems, problems)
     nowhere = np.zeros(len(verdict.sites), bool)
-    return Verdict(reading.block, verdict.sites, tuple(problems[:MAX_PROBLEMS]), nowhere)
+    return Verdict(reading.block, verdict.sites, tuple(problems[:MAX_PROBLEMS]), nowhere, verdict.context)
 
 
 def _independent(found: Sequence[Problem], reading: Sequence[Problem]) -> list[Problem]:
@@ -115,7 +117,7 @@ def _independent(found: Sequence[Problem], reading: Sequence[Problem]) -> list[P
     ]
 
 
-def _verify(block: Block, sites: Sites) -> tuple[Verdict, Context]:
+def _verify(block: Block, sites: Sites) -> Verdict:
     graph = structure(block)
     context = infer(block, graph.order, sites, graph.blocked)
     problems = list(graph.problems) + context.problems
@@ -129,7 +131,7 @@ def _verify(block: Block, sites: Sites) -> tuple[Verdict, Context]:
     if graph.problems:
         works = False
     mask = np.broadcast_to(np.asarray(works, bool), (len(sites),))
-    return Verdict(block, sites, tuple(problems[:MAX_PROBLEMS]), mask), context
+    return Verdict(block, sites, tuple(problems[:MAX_PROBLEMS]), mask, context)
 
 
 def _output(context: Context, node: Node) -> Mask:
@@ -192,12 +194,12 @@ _BATCH_ROW = BATCHES.index(2)
 
 def resolve(block: Block, site: Site) -> tuple[ResolvedNode, ...]:
     """The block's nodes in topological order as numbers at one site; BlockError if it is not valid there."""
-    verdict, context = _verify(block, Sites([site]))
+    verdict = _verify(block, Sites([site]))
     if not verdict.ok:
         raise BlockError(verdict.problems)
     shapes = {
         index: tuple(at(size, _BATCH_ROW, 0) for size in tensor.sizes)
-        for index, tensor in context.tensors.items()
+        for index, tensor in verdict.context.tensors.items()
     }
     return tuple(_resolved(block, block.node(index), shapes, site) for index in structure(block).order)
 

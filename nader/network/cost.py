@@ -14,9 +14,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nader.graph import Block, Counting, Design, Role, cost_at
+from nader.graph import Block, Counting, Design, Role, Verdict, cost_at, cost_of
 from nader.network.skeleton import Limits, Skeleton, site_table
 
+Share = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Parameters and MACs at many widths (or sites) at once, int64 [widths] each."""
 ROLES = (Role.STEM, Role.CELL, Role.DOWNSAMPLE)
 
 
@@ -45,14 +47,12 @@ def cost(design: Design, skeleton: Skeleton, width: int, classes: int) -> Cost:
     return Cost(int(params[0]), int(macs[0]))
 
 
-def costs(
-    design: Design, skeleton: Skeleton, widths: Sequence[int], classes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def costs(design: Design, skeleton: Skeleton, widths: Sequence[int], classes: int) -> Share:
     """Parameters and MACs at many widths at once, int64 [widths] each.
 
     The design must work at each of the widths.
     """
-    params, macs = _head(skeleton, np.asarray(widths, dtype=np.int64), classes)
+    params, macs = head_costs(skeleton, widths, classes)
     for role in ROLES:
         more_params, more_macs = block_costs(design.block(role), role, skeleton, tuple(widths))
         params, macs = params + more_params, macs + more_macs
@@ -60,9 +60,7 @@ def costs(
 
 
 @lru_cache(maxsize=512)
-def block_costs(
-    block: Block, role: Role, skeleton: Skeleton, widths: tuple[int, ...]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def block_costs(block: Block, role: Role, skeleton: Skeleton, widths: tuple[int, ...]) -> Share:
     """A block's share of the network's parameters and MACs, int64 [widths] each.
 
     Held, because a campaign's designs have many blocks in common.
@@ -70,19 +68,28 @@ def block_costs(
     sites = site_table(skeleton, role, widths)
     if sites is None:
         return np.zeros(len(widths), dtype=np.int64), np.zeros(len(widths), dtype=np.int64)
+    share = cost_at(block, sites, skeleton.counting, conv_bias=skeleton.conv_bias)
+    return _summed(share, len(widths), role, skeleton)
+
+
+def share_of(verdict: Verdict, role: Role, skeleton: Skeleton) -> Share:
+    """As `block_costs`, at all widths of the skeleton, of a block that has just been found without problems
+    there.
+    """
+    share = cost_of(verdict, skeleton.counting, conv_bias=skeleton.conv_bias)
+    return _summed(share, len(skeleton.widths.all()), role, skeleton)
+
+
+def _summed(share: Share, widths: int, role: Role, skeleton: Skeleton) -> Share:
+    """Costs at each site, width by width, as costs of all the places of a width together."""
     times = np.array(skeleton.cells if role is Role.CELL else (1,), dtype=np.int64)
-    params, macs = cost_at(block, sites, skeleton.counting, conv_bias=skeleton.conv_bias)
-    return (
-        (params.reshape(len(widths), -1) * times).sum(axis=1),
-        (macs.reshape(len(widths), -1) * times).sum(axis=1),
-    )
+    params, macs = ((column.reshape(widths, -1) * times).sum(axis=1) for column in share)
+    return params, macs
 
 
-def _head(
-    skeleton: Skeleton, widths: NDArray[np.int64], classes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What follows the last cell."""
-    channels = widths * skeleton.multipliers[-1]
+def head_costs(skeleton: Skeleton, widths: Sequence[int], classes: int) -> Share:
+    """What follows the last cell costs, at each width."""
+    channels = np.asarray(widths, dtype=np.int64) * skeleton.multipliers[-1]
     params, macs = channels * classes + classes, channels * classes
     height, width = skeleton.sides()[-1]
     thop = skeleton.counting is Counting.THOP

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nader.graph import Block, Design, Problem, Role, verify
-from nader.network.cost import ROLES, Cost, block_costs, costs
+from nader.network.cost import ROLES, Cost, Share, block_costs, costs, head_costs, share_of
 from nader.network.errors import NoWidthError
 from nader.network.skeleton import Limits, Skeleton, site_table
 
@@ -25,6 +25,8 @@ class RoleVerdict:
     """What is wrong, where it is wrong."""
     notes: tuple[str, ...]
     """How its text was read."""
+    share: Share | None = field(default=None, repr=False, compare=False)
+    """Its share of the network's cost at each of `widths`; None for a block with problems."""
 
     @property
     def ok(self) -> bool:
@@ -125,11 +127,10 @@ def _sound(block: Block, role: Role, skeleton: Skeleton) -> RoleVerdict:
     if sites is None:
         return RoleVerdict(role, candidates, (), ())
     verdict = verify(block, role, sites)
-    mask: NDArray[np.bool_] = np.all(verdict.ok_sites.reshape(len(candidates), -1), axis=1)
-    result = RoleVerdict(role, _chosen(candidates, mask), tuple(verdict.problems), ())
     if verdict.problems:
-        raise _Unsound(result)
-    return result
+        mask: NDArray[np.bool_] = np.all(verdict.ok_sites.reshape(len(candidates), -1), axis=1)
+        raise _Unsound(RoleVerdict(role, _chosen(candidates, mask), tuple(verdict.problems), ()))
+    return RoleVerdict(role, candidates, (), (), share_of(verdict, role, skeleton))
 
 
 def forget() -> None:
@@ -179,7 +180,7 @@ def search_width(
         raise NoWidthError(
             f"the design works at no width of the skeleton {skeleton.name}:\n{verdict.report()}"
         )
-    params, macs = costs(design, skeleton, verdict.widths, classes)
+    params, macs = _costs(design, skeleton, verdict, classes)
     fits = np.ones(len(verdict.widths), dtype=bool)
     for values, limit in ((params, limits.params), (macs, limits.macs)):
         if limit is not None:
@@ -192,6 +193,17 @@ def search_width(
         )
     best = int(np.flatnonzero(fits)[-1])
     return WidthChoice(verdict.widths[best], Cost(int(params[best]), int(macs[best])))
+
+
+def _costs(design: Design, skeleton: Skeleton, verdict: DesignVerdict, classes: int) -> Share:
+    """As `costs` at the widths of a verdict; what the verifier has already inferred is not inferred again."""
+    if any(part.share is None for part in verdict.roles):
+        return costs(design, skeleton, verdict.widths, classes)
+    params, macs = head_costs(skeleton, verdict.widths, classes)
+    for part in verdict.roles:
+        assert part.share is not None
+        params, macs = params + part.share[0], macs + part.share[1]
+    return params, macs
 
 
 def _limits(limits: Limits) -> str:

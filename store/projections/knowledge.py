@@ -98,7 +98,12 @@ class Knowledge(Projection):
         """By lesson id: a later record of a lesson supersedes the earlier one from its position on."""
         self._papers: list[tuple[int, PaperFound]] = []
         self._finished: list[tuple[int, PaperFinished]] = []
+        self._lessons_recorded = 0
         self._lesson_vectors: dict[str, Vector] = {}
+        self._lesson_rows: dict[tuple[int, Space | None], LessonRow] = {}
+        """By position and the space their vectors are in: a round asks for all those of the rounds before."""
+        self._last_lessons: tuple[tuple[object, ...], list[LessonRow]] = ((), [])
+        """What was asked last, and the answer: a round asks twice."""
         self._matrices: dict[tuple[Space, int, int], tuple[tuple[str, ...], Vector]] = {}
 
     # ---- inspirations
@@ -211,16 +216,24 @@ class Knowledge(Projection):
 
     def lessons(self, upto: int | None = None, visible: int | None = None) -> list[LessonRow]:
         """What trained candidates of rounds up to `visible` taught, by (round, index) of the candidate."""
-        newest = (latest(records, upto) for records in self._lessons.values())
-        found = [
-            (self._places.get(event.candidate, (event.round, 0)), event.lesson, position, event)
-            for position, event in (record for record in newest if record is not None)
-            if visible is None or event.round <= visible
-        ]
-        found.sort(key=lambda row: row[:3])
         space = self._space(upto)
-        return [
-            LessonRow(
+        asked = (upto, visible, space, self._lessons_recorded, len(self._places))
+        if self._last_lessons[0] != asked:
+            newest = (latest(records, upto) for records in self._lessons.values())
+            found = [
+                (self._places.get(event.candidate, (event.round, 0)), event.lesson, position, event)
+                for position, event in (record for record in newest if record is not None)
+                if visible is None or event.round <= visible
+            ]
+            found.sort(key=lambda row: row[:3])
+            rows = [self._lesson_row(position, event, space) for _, _, position, event in found]
+            self._last_lessons = asked, rows
+        return list(self._last_lessons[1])
+
+    def _lesson_row(self, position: int, event: LessonRecorded, space: Space | None) -> LessonRow:
+        row = self._lesson_rows.get((position, space))
+        if row is None:
+            row = self._lesson_rows[position, space] = LessonRow(
                 event.lesson,
                 event.candidate,
                 event.round,
@@ -232,8 +245,7 @@ class Knowledge(Projection):
                 self._lesson_vector(event, space),
                 position,
             )
-            for _, _, position, event in found
-        ]
+        return row
 
     def _lesson_vector(self, event: LessonRecorded, space: Space | None) -> Vector:
         if space is not None and (event.embedder, event.dimension) != space:
@@ -281,6 +293,7 @@ class Knowledge(Projection):
         event = envelope.event
         assert isinstance(event, LessonRecorded)
         self._lessons.setdefault(event.lesson, []).append((envelope.position, event))
+        self._lessons_recorded += 1
 
     def on_PaperFound(self, envelope: Envelope) -> None:
         event = envelope.event

@@ -6,7 +6,7 @@ position is a bisection per candidate asked for. Epochs never reach it.
 
 from bisect import bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -133,6 +133,8 @@ class _Life:
     positions: list[int] = field(default_factory=list)
     versions: list[Candidate] = field(default_factory=list)
     drafts: list[DraftRow] = field(default_factory=list)
+    figured: tuple[Candidate, Candidate, Candidate] | None = None
+    """Of a duplicate: a version of it, one of its original, and the first with the figures of the second."""
 
     def at(self, upto: int | None) -> Candidate | None:
         known = len(self.positions) if upto is None else bisect_right(self.positions, upto)
@@ -166,6 +168,13 @@ _FIGURES = [
     "failure",
     "reason",
 ]
+
+
+def _changed(candidate: Candidate, changes: dict[str, Any]) -> Candidate:
+    """As `dataclasses.replace`, which sets twenty-seven frozen fields one by one and was half of a fold."""
+    new = object.__new__(Candidate)
+    object.__setattr__(new, "__dict__", {**candidate.__dict__, **changes})
+    return new
 
 
 class Tree(Projection):
@@ -216,11 +225,23 @@ class Tree(Projection):
         original = self.candidate(found.original, upto)
         if original is None or not original.settled:
             return found
-        return replace(found, **{name: getattr(original, name) for name in _FIGURES})
+        assert life is not None
+        held = life.figured
+        if held is None or held[0] is not found or held[1] is not original:
+            figures = {name: getattr(original, name) for name in _FIGURES}
+            held = life.figured = found, original, _changed(found, figures)
+        return held[2]
 
     def candidates(self, upto: int | None = None) -> list[Candidate]:
         """All candidates in order, the base first."""
         return list(self._each(self._order, upto))
+
+    def originals(self, upto: int | None = None) -> Iterator[Candidate]:
+        """As `candidates`, without those known to be duplicates by then."""
+        for _, _, id in self._order:
+            found = self._lives[id].at(upto)
+            if found is not None and found.original is None:
+                yield found
 
     def children(self, id: str, upto: int | None = None, visible: int | None = None) -> list[Candidate]:
         """The candidates made from one, of rounds up to `visible`."""
@@ -327,19 +348,18 @@ class Tree(Projection):
                     self._children.setdefault(candidate.parent, []),
                     (candidate.round, candidate.index, candidate.id),
                 )
-        self._put(envelope, candidate)
+        self._put(envelope, candidate, {})
 
-    def _put(self, envelope: Envelope, candidate: Candidate) -> None:
+    def _put(self, envelope: Envelope, candidate: Candidate, changes: dict[str, Any]) -> None:
         life = self._lives[candidate.id]
         life.positions.append(envelope.position)
-        life.versions.append(
-            replace(candidate, positions={**candidate.positions, envelope.type: envelope.position})
-        )
+        positions = {**candidate.positions, envelope.type: envelope.position}
+        life.versions.append(_changed(candidate, {**changes, "positions": positions}))
 
     def _change(self, envelope: Envelope, id: str, **changes: Any) -> None:
         life = self._lives.get(id)
         if life is not None:  # else a log that lost its proposal: nothing to hang the event on
-            self._put(envelope, replace(life.versions[-1], **changes))
+            self._put(envelope, life.versions[-1], changes)
 
     def _enter_design(self, envelope: Envelope, event: BaseDesigned | DesignReady) -> None:
         life = self._lives.get(event.candidate)

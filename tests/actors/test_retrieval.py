@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from actors.retrieval import DRAWN, NEAR, UNEXPLORED, Past, retrieve
+from actors.retrieval import DRAWN, NEAR, UNEXPLORED, Past, Retrieved, retrieve
 
 
 def unit(*values):
@@ -58,3 +58,11 @@ def test_with_no_past_they_are_drawn_at_random_and_by_seed():
 def test_when_little_is_left_all_of_it_is_taken():
     picked = retrieve(knowledge(), [4, 9], [Past(HURT, -1.0)], 10, random.Random(0))
     assert sorted(p.index for p in picked) == [4, 9]
+
+
+def test_what_is_kept_of_one_round_does_not_answer_for_more_inspirations():
+    few, many = np.eye(3, 8, dtype=np.float32), np.eye(8, dtype=np.float32)
+    past = [Past(many[1], 1.0), Past(many[1], 1.0)]
+    for rows in (few, many, few, many):
+        found = retrieve(rows, range(len(rows)), past, 2, random.Random(0))
+        assert found[0] == Retrieved(1, NEAR)

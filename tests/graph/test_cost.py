@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nader.graph import BlockError, Counting, Design, Role, Site, cost_at, parse
+from nader.graph import BlockError, Counting, Design, Role, Site, cost_at, cost_of, parse, verify
 from tests.conftest import shared_data
 
 
@@ -86,3 +86,21 @@ def test_published_designs_cost_what_is_published(name, width, parameters, macs)
     assert f"{found[0] / 1e6:.4f}" == parameters
     assert f"{found[1] / 1e9:.4f}" == macs
     assert math.isclose(found[1] / 1e9, float(macs), abs_tol=5e-5)
+
+
+def test_a_verdict_costs_what_its_block_costs():
+    block = chain(
+        "Conv2d(out_channels=2*C,kernel_size=3)", "BN", "ReLU", "Conv2d(out_channels=C,kernel_size=1)"
+    )
+    sites = [Site(Role.CELL, c, c, 8, 8) for c in (4, 6, 10)]
+    for counting in Counting:
+        mine = cost_of(verify(block, Role.CELL, sites), counting)
+        assert [column.tolist() for column in mine] == [
+            column.tolist() for column in cost_at(block, sites, counting)
+        ]
+
+
+def test_a_verdict_with_problems_has_no_cost():
+    block = chain("Conv2d(out_channels=2*C,kernel_size=3)")
+    with pytest.raises(BlockError, match="output"):
+        cost_of(verify(block, Role.CELL, [Site(Role.CELL, 4, 4, 8, 8)]))

@@ -14,7 +14,16 @@ from functools import lru_cache
 from actors.actor import Agent, handles
 from actors.asking import NoAnswer, Variable, Vectors, ask_model, embed, settings_at
 from actors.context import AgentContext
-from actors.network import Checked, NoWidthError, check, choose_width, design_from, skeleton_of
+from actors.network import (
+    NO_OP,
+    NO_WIDTH,
+    Checked,
+    check,
+    choose_width,
+    design_from,
+    oversize,
+    skeleton_of,
+)
 from actors.texts import experience_lines
 from events import Event
 from events.development import DesignAbandoned, DesignReady, DraftAccepted, DraftRejected
@@ -32,9 +41,6 @@ from nader.graph import (
 from nader.network import Skeleton
 from nader.settings import CampaignSettings
 from store.projections.tree import Candidate
-
-NO_OP = "no-op"
-"""Category of a cell that repeats its parent's."""
 
 
 class Abandoned(Exception):
@@ -55,6 +61,9 @@ class _Task:
     skeleton: Skeleton
     parent: Candidate
     design: Design
+    classes: int
+    blocks: dict[Role, Block] = field(default_factory=dict)
+    """What has been accepted so far."""
     vector: Vectors | None = None
     drafts: int = 0
     last_codes: tuple[str, ...] = field(default=())
@@ -115,13 +124,9 @@ class Modifier(Agent):
             cell = await self._write_cell(task)
             stem, downsample = await self._write_stem_and_downsample(task, cell)
             design = Design(cell, stem, downsample)
-            choice = choose_width(
-                design, task.skeleton, task.settings, ctx.views.status.ground(ctx.view).classes
-            )
+            choice = choose_width(design, task.skeleton, task.settings, task.classes)
         except NoAnswer as failure:
             await self._abandon(task, "llm", f"the model gave no usable answer ({failure.kind}): {failure}")
-        except NoWidthError as error:
-            await self._abandon(task, "width", str(error))
         except Abandoned as abandoned:
             await self._abandon(task, abandoned.category, str(abandoned))
         else:
@@ -154,6 +159,7 @@ class Modifier(Agent):
             skeleton_of(settings, ground.image),
             parent,
             design_from(ctx.text(parent.design)),
+            ground.classes,
         )
         if settings.modifier.experiences:
             task.vector = ctx.views.knowledge.vector_of(proposal.inspiration)
@@ -205,6 +211,7 @@ class Modifier(Agent):
             checked = self._check(task, role, draft)
             await self._record(task, role, start, attempt, draft, checked)
             if checked.block is not None:
+                task.blocks[role] = checked.block
                 return checked.block
             if attempt < tries:
                 variables: dict[str, Variable] = {
@@ -219,16 +226,23 @@ class Modifier(Agent):
 
     def _check(self, task: _Task, role: Role, draft: str) -> Checked:
         checked = check(draft, role, task.skeleton)
-        if (
-            role is Role.CELL
-            and checked.block is not None
-            and _cell_digest(checked.block) == _cell_digest(task.design.cell)
-        ):
+        if checked.block is None:
+            return checked
+        if role is Role.CELL and _cell_digest(checked.block) == _cell_digest(task.design.cell):
             report = (
                 "This block is the one that was to be modified, unchanged (it computes the same). "
                 f"Change it so that it follows the suggestion: {task.proposal.suggestion}"
             )
             return Checked(None, report, (NO_OP,))
+        blocks = {**task.blocks, role: checked.block}
+        refusal = oversize(blocks, task.design, task.skeleton, task.settings, task.classes)
+        if refusal is not None:
+            report = (
+                "This block meets the definition, but no network with it keeps within the limits: "
+                f"{refusal}. Make it cost less: fewer channels, grouped or depthwise convolutions, "
+                "smaller kernels."
+            )
+            return Checked(None, report, (NO_WIDTH,))
         return checked
 
     async def _record(
@@ -271,7 +285,7 @@ class Modifier(Agent):
             "stem_scale": Fraction(1, task.skeleton.stem_stride),
             "experience": task.experience(Role.STEM, Role.DOWNSAMPLE),
         }
-        found: dict[Role, Block] = {}
+        found = task.blocks
         for start in range(1, task.settings.modifier.rounds + 1):
             name = f"stem-and-downsample/{start}"
             with _one_start(task):
@@ -280,10 +294,8 @@ class Modifier(Agent):
                 )
                 for role, text in ((Role.STEM, pair.stem), (Role.DOWNSAMPLE, pair.downsample)):
                     if role not in found:
-                        block = await self._repaired(task, role, start, text)
-                        if block is not None:
-                            found[role] = block
-            if len(found) == 2:
+                        await self._repaired(task, role, start, text)
+            if len(found) == len(Role):
                 return found[Role.STEM], found[Role.DOWNSAMPLE]
         missing = " and ".join(role.value for role in (Role.STEM, Role.DOWNSAMPLE) if role not in found)
         raise _given_up(task, missing)

@@ -2,10 +2,11 @@
 may be.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nader.graph import Block, BlockError, Design, Role, parse, print_block
+from nader.graph import BASE_DESIGNS, Block, BlockError, Design, Role, base_design, parse, print_block
 from nader.network import (
     Limits,
     NoWidthError,
@@ -16,6 +17,11 @@ from nader.network import (
     verify_block,
 )
 from nader.settings import CampaignSettings
+
+NO_OP = "no-op"
+"""Code of a cell that repeats its parent's."""
+NO_WIDTH = "width"
+"""Code of a block with which no network keeps within the limits."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,37 @@ def _parsed(text: str) -> Block:
     return parse(text)
 
 
+def oversize(
+    blocks: Mapping[Role, Block],
+    parent: Design,
+    skeleton: Skeleton,
+    settings: CampaignSettings,
+    classes: int,
+) -> NoWidthError | None:
+    """Why no network with these blocks keeps within the limits; None where one does.
+
+    A role that has no block yet is filled with the parent's, and with each base design's where that one does
+    not do: a block is not blamed for what goes with it.
+    """
+    refusal: NoWidthError | None = None
+    for other in (parent, *_bases(skeleton.stem_stride)):
+        cell, stem, downsample = (blocks.get(role) or other.block(role) for role in Role)
+        try:
+            choose_width(Design(cell, stem, downsample), skeleton, settings, classes)
+        except NoWidthError as error:
+            refusal = refusal or error
+            if len(blocks) == len(Role):
+                break
+        else:
+            return None
+    return refusal
+
+
+@lru_cache(maxsize=4)
+def _bases(stem_stride: int) -> tuple[Design, ...]:
+    return tuple(base_design(name, stride=stem_stride) for name in BASE_DESIGNS)
+
+
 @lru_cache(maxsize=256)
 def design_from(text: str) -> Design:
     """The three blocks of a design's text, held because every child asks for its parent's.
@@ -80,4 +117,15 @@ def design_from(text: str) -> Design:
     return Design.from_text(text)
 
 
-__all__ = ["Checked", "NoWidthError", "check", "choose_width", "design_from", "limits_of", "skeleton_of"]
+__all__ = [
+    "NO_OP",
+    "NO_WIDTH",
+    "Checked",
+    "NoWidthError",
+    "check",
+    "choose_width",
+    "design_from",
+    "limits_of",
+    "oversize",
+    "skeleton_of",
+]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from actors.actor import Agent, handles
 from actors.asking import NoAnswer, Variable, ask_model, embed, settings_at
 from actors.context import AgentContext
+from actors.network import NO_OP, NO_WIDTH
 from events import Event
 from events.development import RoleName
 from events.reflection import (
@@ -21,7 +22,17 @@ from nader.graph import Role, language_reference
 from nader.settings import CampaignSettings
 from store.projections.tree import Candidate, DraftRow
 
-IMPROVEMENT, DEGRADATION = "improvement", "degradation"
+IMPROVEMENT, DEGRADATION, NO_GAIN = "improvement", "degradation", "no-gain"
+
+PLAIN = {
+    NO_OP: "A draft for a suggestion like this one left the block as it was. Change what the block computes: "
+    "other operations, other arguments or other connections; new names and numbers change nothing.",
+    NO_WIDTH: "A draft for a suggestion like this one cost too much at every width. Reduce channels first, "
+    "use grouped or depthwise convolutions, and keep large kernels off full-width features.",
+}
+"""What a draft teaches that meets the language's definition and was rejected all the same: no model need find
+out why.
+"""
 
 CATEGORY_OF_FAILURE = {
     "nan": "divergence",
@@ -94,8 +105,12 @@ class Reflector(Agent):
         for role in Role:
             drafts = ctx.views.tree.drafts(candidate.id, role.value, ctx.view)
             rejected = [d for d in drafts if d.problems is not None]
+            accepted = next((d for d in drafts if d.problems is None), None)
+            if accepted is not None:
+                # A draft of a fresh start corrects nothing: it was written without those before it.
+                mended = [d for d in rejected if d.round == accepted.round]
+                rejected, accepted = (mended, accepted) if mended else (rejected, None)
             if rejected:
-                accepted = next((d for d in drafts if d.problems is None), None)
                 found.append(await self._from_redrafting(ctx, settings, role, rejected[-1], accepted))
         return found
 
@@ -108,6 +123,9 @@ class Reflector(Agent):
         accepted: DraftRow | None,
     ) -> _Found:
         assert rejected.problems is not None
+        category = rejected.codes[0] if rejected.codes else "invalid"
+        if category in PLAIN and accepted is None:
+            return _Found("failure", category, role.value, PLAIN[category])
         problems = ctx.text(rejected.problems)
         variables: dict[str, Variable] = {
             "language": language_reference(role),
@@ -120,7 +138,7 @@ class Reflector(Agent):
             kind, prompt = "repair", "reflect_repair"
             variables["repaired"] = ctx.text(accepted.block)
         tip = await self._tip(ctx, settings, prompt, variables, f"{kind}/{role.value}", instead=problems)
-        return _Found(kind, rejected.codes[0] if rejected.codes else "invalid", role.value, tip)
+        return _Found(kind, category, role.value, tip)
 
     async def _from_result(
         self,
@@ -144,7 +162,7 @@ class Reflector(Agent):
             tip = await self._tip(ctx, settings, "reflect_success", variables, "success", instead=instead)
             return _Found("success", IMPROVEMENT, "cell", tip)
         tip = await self._tip(ctx, settings, "reflect_loss", variables, "loss", instead=instead)
-        return _Found("failure", DEGRADATION, "cell", tip)
+        return _Found("failure", DEGRADATION if gain < 0 else NO_GAIN, "cell", tip)
 
     async def _tip(
         self,

@@ -26,7 +26,9 @@ class ExperienceRecorded(Event):
     round: int
     kind: ExperienceKind
     category: str
-    """Kind of error (a problem code, `degradation`, `divergence`, `memory`, …) or `improvement`."""
+    """Kind of error (a problem code, `no-op`, `width`, `degradation`, `no-gain`, `divergence`, …), or
+    `improvement`.
+    """
     role: Literal["cell", "stem", "downsample"]
     suggestion: str
     tip: str

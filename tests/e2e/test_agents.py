@@ -15,6 +15,7 @@ from prompts.tags import section
 from tests.conftest import shared_data
 from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign, verified
 from tests.e2e.reading import read_library
+from tests.e2e.simulation import SimulatedBackend
 from tests.servers.openai_server import serve
 from tests.servers.scenario import Scenario
 
@@ -237,6 +238,52 @@ def test_an_unchanged_cell_is_recognised_and_sent_back(tmp_path):
     assert of_type(log, "CampaignFinished")[0].reason == "completed"
 
 
+WIDE = (
+    "<block>\n##wide##\n0:input\n1:output\n2:Conv2d(out_channels=64*C,kernel_size=7)\n"
+    "3:Conv2d(out_channels=C,kernel_size=7)\n4:Add\n0->2\n2->3\n3->4\n0->4\n4->1\n</block>"
+)
+"""A block that meets the definition and fits no limits."""
+SMALLER = "<block>\n" + print_block(BASE.cell).replace("ReLU", "GELU") + "\n</block>"
+LIMITED = (*FEW, "training.max_params=200000")
+
+
+def test_a_cell_that_fits_no_width_is_sent_back_with_its_cost_and_the_limits(tmp_path):
+    _, log = scripted(tmp_path, {"modify_cell": (WIDE,), "repair": (SMALLER,)}, LIMITED)
+    [rejected] = of_type(log, "DraftRejected")
+    assert (rejected.role, rejected.codes) == ("cell", ("width",))
+    [(_, text)] = prompts_of(tmp_path, "repair")
+    told = section(text, "problems")
+    assert "the smallest width at which it works, the design already costs" in told
+    assert "the limits are 0.2 M parameters" in told and "depthwise" in told
+    [repair] = [r for r in of_type(log, "ExperienceRecorded") if r.kind == "repair"]
+    assert (repair.category, repair.role) == ("width", "cell")
+    assert of_type(log, "CampaignFinished")[0].reason == "completed"
+
+
+def test_a_cell_that_never_fits_is_abandoned_as_width_and_becomes_experience(tmp_path):
+    answers = {"modify_cell": (WIDE,) * 50, "repair": (WIDE,) * 50}
+    _, log = scripted(tmp_path, answers, (*LIMITED, "modifier.rounds=2", "modifier.tries=2"))
+    assert {(a.category, a.attempts) for a in of_type(log, "DesignAbandoned")} == {("width", 4)}
+    failures = [r for r in of_type(log, "ExperienceRecorded") if r.kind == "failure"]
+    assert failures and {(f.category, f.role) for f in failures} == {("width", "cell")}
+    assert all("cost too much" in f.tip for f in failures)
+    assert not prompts_of(tmp_path, "reflect_invalid"), "the draft is not called invalid"
+
+
+def test_a_stem_that_fits_no_width_is_sent_back_too_and_the_cell_is_kept(tmp_path):
+    wide = WIDE.replace("out_channels=C,", "out_channels=dim,").replace("4:Add\n", "4:ReLU\n")
+    wide = wide.replace("0->4\n", "").replace("out_channels=64*C", "out_channels=4096")
+    pair = wide.replace("block>", "stem>") + f"<downsample>\n{print_block(BASE.downsample)}\n</downsample>"
+    answers = {
+        "design_stem_and_downsample": (pair,),
+        "repair": (f"<block>\n{print_block(BASE.stem)}\n</block>",),
+    }
+    _, log = scripted(tmp_path, answers, LIMITED)
+    [rejected] = of_type(log, "DraftRejected")
+    assert (rejected.role, rejected.codes) == ("stem", ("width",))
+    assert of_type(log, "CampaignFinished")[0].reason == "completed"
+
+
 def test_equal_designs_are_trained_once(tmp_path):
     edited = "<block>\n" + print_block(BASE.cell).replace("ReLU", "GELU") + "\n</block>"
     _, log = scripted(tmp_path, {"modify_cell": (edited,) * 3}, ("search.candidates=3", "search.width=3"))
@@ -250,6 +297,41 @@ def test_equal_designs_are_trained_once(tmp_path):
 
 
 # ---- experience
+
+
+def test_a_block_right_at_a_fresh_start_is_no_repair_of_the_start_before_it(tmp_path):
+    answers = {"modify_cell": (INVALID, SMALLER), "repair": (INVALID,)}
+    _, log = scripted(tmp_path, answers, (*FEW, "modifier.tries=2"))
+    accepted = next(d for d in of_type(log, "DraftAccepted") if d.role == "cell")
+    assert (accepted.round, accepted.attempt) == (2, 1)
+    learned = [(r.kind, r.role) for r in of_type(log, "ExperienceRecorded") if r.category not in RESULTS]
+    assert learned == [("failure", "cell")]
+    assert not prompts_of(tmp_path, "reflect_repair") and prompts_of(tmp_path, "reflect_invalid")
+
+
+def test_a_block_left_as_it_was_teaches_a_plain_fact_and_is_not_called_invalid(tmp_path):
+    same = f"<block>\n{print_block(BASE.cell)}\n</block>"
+    answers = {"modify_cell": (same,) * 50, "repair": (same,) * 50}
+    _, log = scripted(tmp_path, answers, (*FEW, "modifier.rounds=1", "modifier.tries=2"))
+    failures = of_type(log, "ExperienceRecorded")
+    assert failures and {(f.kind, f.category) for f in failures} == {("failure", "no-op")}
+    assert all("left the block as it was" in f.tip for f in failures)
+    assert not prompts_of(tmp_path, "reflect_invalid")
+
+
+def test_an_accuracy_that_stayed_the_same_is_not_called_lower(tmp_path):
+    class Level(SimulatedBackend):
+        async def train(self, *job, **more):
+            return (await super().train(*job, **more)).model_copy(update={"validation": 0.8})
+
+    run_campaign(tmp_path, SMALL, Level())
+    log = events(tmp_path)
+    learned = [r for r in of_type(log, "ExperienceRecorded") if r.category in RESULTS]
+    assert learned and {(r.kind, r.category) for r in learned} == {("failure", "no-gain")}
+    assert {lesson.gain for lesson in of_type(log, "LessonRecorded")} == {0.0}
+
+
+RESULTS = {"improvement", "degradation", "no-gain"}
 
 
 def real_repairs():

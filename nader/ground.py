@@ -107,7 +107,12 @@ def base_text(name: str) -> str:
                 f"nor {NAS_BENCH}ARCH"
             )
         return Design.from_text(path.read_text(encoding="utf-8")).to_text()
-    except (BlockError, GraphError) as error:
+    except BlockError as error:
+        first, *others = error.problems
+        line = f"line {first.line}: " if first.line else ""
+        more = f" (and {len(others)} more; `nader check {name}` shows them all)" if others else ""
+        raise SettingsError(f"the base design {name} does not verify: {line}{first.message}{more}") from None
+    except GraphError as error:
         raise SettingsError(f"the base design {name} does not verify: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the base design {name} cannot be read: {error}") from None

@@ -5,6 +5,7 @@ NAS-Bench-201.
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -146,6 +147,10 @@ class ModelSettings(_Section):
     """Tries after the first on 429, 5xx, time-outs and broken connections."""
     backoff_s: float = Field(default=1.0, ge=0)
     """First pause between tries; it doubles, with jitter, up to a minute."""
+    outage_after: int = Field(default=3, ge=0)
+    """Calls in a row, over all agents, that end so after all their tries before the campaign pauses; 0:
+    never.
+    """
     embedder: Literal["hashed", "openai"] = "hashed"
     """Local hashed n-grams, or the endpoint's embeddings."""
     embedding_model: str = "text-embedding-3-small"
@@ -174,6 +179,8 @@ class BudgetSettings(_Section):
     """US dollars for single agents."""
     tokens_per_agent: dict[Agent, int] = {}
     """Tokens for single agents."""
+    hours_per_agent: dict[Agent, float] = {}
+    """Hours that single agents wait for answers, summed over their calls."""
 
 
 class CampaignSettings(_Section):
@@ -226,7 +233,7 @@ def load_settings(
     from_file = _read_toml(file) if file else {}
     name = preset or from_file.pop("preset", None) or "digits"
     from_file.pop("preset", None)
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         near = difflib.get_close_matches(str(name), PRESETS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise SettingsError(f"there is no preset {name!r}{hint} Presets are: {', '.join(PRESETS)}.")
@@ -323,20 +330,45 @@ def _put(values: dict[str, Any], pair: str) -> None:
     values[last] = value
 
 
+_WANTED = {
+    "int": "it takes a whole number",
+    "float": "it takes a number",
+    "bool": "it takes true or false",
+    "string": "it takes text in quotes",
+    "tuple": "it takes a list, such as [777, 888]",
+    "list": "it takes a list, such as [777, 888]",
+    "dict": "it takes a table, such as {reader = ...}",
+    "model": "it is a section with keys of its own",
+}
+"""What a setting takes, by the first word of pydantic's error type."""
+
+
 def _sentence(error: ValidationError, where: str) -> str:
     """One sentence for the first thing that is wrong."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
-        known = [name for name, *_ in describe()]
-        near = difflib.get_close_matches(key, known, 1, 0.5) or difflib.get_close_matches(
-            key.rsplit(".", 1)[-1], [name.rsplit(".", 1)[-1] for name in known], 1
-        )
-        full = next((name for name in known if near and name.endswith(near[0])), None)
-        hint = f"did you mean {full!r}?" if full else "`nader settings` lists them all."
-        return f"{where}: there is no setting {key!r}; {hint}"
+        return f"{where}: there is no setting {key!r}; {_nearest_setting(key)}"
     value = first.get("input")
-    return f"{where}: {key} = {value!r} is not right: {first['msg'].lower()}"
+    if first["type"] == "literal_error":
+        allowed = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        near = difflib.get_close_matches(str(value), allowed, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        what = f"the name {value!r} in {key.rpartition('.')[0]}" if first["loc"][-1] == "[key]" else None
+        return f"{where}: {what or f'{key} = {value!r}'} is not right: {hint}it takes {' or '.join(allowed)}"
+    wanted = _WANTED.get(first["type"].split("_")[0], first["msg"].replace("Input", "it"))
+    return f"{where}: {key} = {value!r} is not right: {wanted}"
+
+
+def _nearest_setting(key: str) -> str:
+    """A hint at the setting or section that was meant."""
+    known = [name for name, *_ in describe()]
+    sections = sorted({name.rpartition(".")[0] for name in known} - {""})
+    near = difflib.get_close_matches(key, [*known, *sections], 1, 0.5) or difflib.get_close_matches(
+        key.rsplit(".", 1)[-1], [name.rsplit(".", 1)[-1] for name in known], 1
+    )
+    full = next((name for name in [*sections, *known] if near and name.endswith(near[0])), None)
+    return f"did you mean {full!r}?" if full else "`nader settings` lists them all."
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

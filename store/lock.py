@@ -80,8 +80,7 @@ class WriterLock:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            holder = lock_holder(self.log)
-            if holder is not None and _may_live(holder):
+            if lock_holder(self.log) is not None:
                 raise self._locked() from error
         try:
             return os.path.samestat(os.fstat(self._file), self.path.stat())
@@ -107,7 +106,7 @@ class WriterLock:
 
 
 def _may_live(holder: Holder) -> bool:
-    """Whether a holder, where the system keeps no locks, may still be there; one elsewhere always may."""
+    """Whether a holder may still be there; one on another machine always may."""
     if holder.host != socket.gethostname():
         return True
     if holder.pid == os.getpid():
@@ -116,15 +115,24 @@ def _may_live(holder: Holder) -> bool:
         os.kill(holder.pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:
+    except (OSError, OverflowError, TypeError):
         return True
-    return True
+    return not _is_zombie(holder.pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has died and only waits for its parent to look (Linux; elsewhere unknown: no)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
 
 
 def lock_holder(log: Path) -> Holder | None:
-    """Who wrote their name into the log's lock file last, and has not left; None if nobody."""
+    """Who wrote their name into the log's lock file last, and has neither left nor died; None if nobody."""
     try:
         text = log.with_name(log.name + ".lock").read_text(encoding="utf-8")
-        return Holder(**json.loads(text))
+        holder = Holder(**json.loads(text))
     except (OSError, ValueError, TypeError):
         return None
+    return holder if _may_live(holder) else None

@@ -27,11 +27,15 @@ def test_a_file_goes_over_its_preset_and_key_value_pairs_over_both(tmp_path):
     [
         (["search.widht=3"], "there is no setting 'search.widht'; did you mean 'search.width'?"),
         (["widht=3"], "there is no setting 'widht'; did you mean 'search.width'?"),
-        (["search.width=x"], "search.width = 'x' is not right: input should be a valid integer"),
-        (["search.width=0"], "search.width = 0 is not right: input should be greater than or equal to 1"),
+        (["search.width=x"], "search.width = 'x' is not right: it takes a whole number"),
+        (["search.width=0"], "search.width = 0 is not right: it should be greater than or equal to 1"),
         (["search.strategy=best"], "search.strategy = 'best' is not right"),
         (["search.width"], "--set takes key=value"),
         (["seed.x=1"], "seed = {'x': 1} is not right"),
+        (["serch.width=3"], "there is no setting 'serch'; did you mean 'search'?"),
+        (["search=x"], "search = 'x' is not right: it is a section with keys of its own"),
+        (["training.seeds=x"], "training.seeds = 'x' is not right: it takes a list"),
+        (["llm.models.reflecter='x'"], "'reflecter' in llm.models is not right: did you mean 'reflector'?"),
     ],
 )
 def test_a_mistake_is_named_with_what_would_be_right(sets, sentence):
@@ -39,6 +43,14 @@ def test_a_mistake_is_named_with_what_would_be_right(sets, sentence):
         load_settings(sets=sets)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ['["a"]', "3", "{a = 1}"])
+def test_a_preset_that_is_no_name_is_named(tmp_path, value):
+    file = tmp_path / "campaign.toml"
+    file.write_text(f"preset = {value}\n")
+    with pytest.raises(SettingsError, match="there is no preset"):
+        load_settings(file)
 
 
 def test_a_misspelt_key_in_a_file_is_named_with_the_file(tmp_path):

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.text import Text
 
-from nader.cli.output import clean, count, percent
+from nader.cli.output import clean, count, percent, short
 from store.projections.tree import Candidate, Stage
 
 STYLES = {
@@ -54,6 +54,8 @@ def status_text(candidate: Candidate) -> Text:
         said = f"same as {clean(candidate.original)}"
     elif candidate.failure and candidate.validation is None:
         said = f"failed: {clean(candidate.failure)}"
+    elif candidate.stage is Stage.ABANDONED and candidate.reason:
+        said = f"abandoned: {short(candidate.reason, 60)}"
     return Text(said, style=STYLES.get(candidate.stage, ""))
 
 

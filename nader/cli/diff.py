@@ -100,8 +100,11 @@ def _as_json(diff: Diff) -> dict[str, Any]:
                 "designer": side.designer,
                 "events": side.events,
                 "settings": side.settings,
-                "best": side.best and candidate_json(side.best),
-                "candidates": [candidate_json(candidate) for candidate in side.candidates],
+                "best": side.best and candidate_json(side.best, best=side.best.id),
+                "candidates": [
+                    candidate_json(candidate, best=side.best.id if side.best else None)
+                    for candidate in side.candidates
+                ],
                 "spent": side.spent,
             }
             for side in diff.sides

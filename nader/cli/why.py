@@ -64,11 +64,12 @@ def _print(console: Console, why: Why) -> None:
 
 
 def _as_json(run: Run, why: Why) -> dict[str, Any]:
-    inspiration = why.inspiration
+    inspiration, chosen = why.inspiration, run.views.best(run.upto)
+    best = chosen.id if chosen else None
     return {
         "run": run.name,
-        "candidate": candidate_json(why.candidate),
-        "ancestors": [candidate_json(above) for above in why.ancestors],
+        "candidate": candidate_json(why.candidate, best=best),
+        "ancestors": [candidate_json(above, best=best) for above in why.ancestors],
         "inspiration": inspiration
         and {
             name: getattr(inspiration, name)

@@ -6,9 +6,9 @@ from functools import lru_cache
 
 from nader.graph.library import base_design
 from nader.graph.operators import OPERATORS, Operator
-from nader.graph.parse import MAX_EDGES, MAX_NODES
 from nader.graph.printing import print_block
 from nader.graph.sites import Role
+from nader.graph.structure import MAX_EDGES, MAX_NODES
 
 MEANINGS: dict[str, str] = {
     "input": "The input of the block, (B, C, H, W). Exactly one, with nothing before it.",

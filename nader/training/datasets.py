@@ -149,10 +149,12 @@ def dataset_identity(name: str, data_dir: str | Path | None = None) -> str:
 
 
 def folder_of(name: str, data_dir: str | Path | None) -> Path:
-    """Where a data set is looked for: the user's folder or the default; for Fashion-MNIST, then Debian's."""
+    """Where a data set is looked for: the folder named, else the default, else Debian's Fashion-MNIST."""
     from nader.training import formats
 
-    folder = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
+    if data_dir is not None:
+        return Path(data_dir).expanduser()
+    folder = default_data_dir()
     if name.startswith("fashion-mnist") and DEBIAN_FASHION_MNIST.is_dir() and not formats.present(folder):
         return DEBIAN_FASHION_MNIST
     return folder

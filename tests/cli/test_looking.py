@@ -140,6 +140,7 @@ def test_why_leads_from_the_proposal_to_the_campaigns_start_and_names_the_paper(
     for effect, cause in itertools.pairwise(chain[:-1]):
         assert effect["causation"] == cause["position"]
     assert told["ancestors"][-1]["id"] == "base"
+    assert told["candidate"]["best"] and not told["ancestors"][-1]["best"]
     assert told["inspiration"]["title"] and told["inspiration"]["ref"]
     assert told["inspiration"]["title"] in nader("why", "best", "-r", "run-1", "-w", finished).out
 

@@ -154,9 +154,12 @@ def test_what_cannot_work_is_said_before_anything_is_recorded(tmp_path, change, 
 
 def test_a_base_file_that_does_not_verify_is_named_with_its_problems(tmp_path):
     file = tmp_path / "blocks.txt"
-    file.write_text("##cell##\n0:input\n1:output\n2:Conv3d(out_channels=C)\n0->2\n2->1\n")
-    with pytest.raises(SettingsError, match=r"blocks\.txt does not verify"):
+    file.write_text("##cell##\n0:input\n1:output\n2:Conv3d(out_channels=C)\n3:Konv2d\n0->2->3->1\n")
+    with pytest.raises(SettingsError) as caught:
         run_campaign(tmp_path / "w", (*SMALL, f"search.base={file}"))
+    said = str(caught.value)
+    assert f"{file} does not verify: line 4: " in said and "Conv3d" in said and "\n" not in said
+    assert f"(and 1 more; `nader check {file}` shows them all)" in said
     assert load_settings(sets=[f"search.base={file}"]).search.base == str(file)
 
 

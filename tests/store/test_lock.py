@@ -56,8 +56,13 @@ def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
     path = make_log(tmp_path / "a.db", 1)
     holder = start(["-c", HOLDER, str(path)])
     assert holder.stdout is not None and holder.stdout.readline() == "open\n"
+    named = lock_holder(path)
+    assert named is not None and named.pid == holder.pid
     holder.kill()
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+    assert lock_holder(path) is None  # dead, though its parent has not looked yet
     holder.communicate(timeout=PATIENCE)
+    assert lock_holder(path) is None
     run(open_and_append(path))
 
 

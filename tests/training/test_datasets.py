@@ -219,10 +219,21 @@ def test_idx_files_are_read_and_others_refused() -> None:
         formats.read_idx(b"\0\0\x0d\1aaaa")
 
 
-def test_fashion_mnist_is_read_from_debians_package() -> None:
+def test_a_folder_that_is_named_is_the_only_one_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's files stand in for a default folder, not for the one the user says."""
+    monkeypatch.setattr(catalogue, "DEBIAN_FASHION_MNIST", tmp_path)
+    assert catalogue.folder_of("fashion-mnist", tmp_path / "mine") == tmp_path / "mine"
+    monkeypatch.setenv("NADER_DATA", str(tmp_path / "default"))
+    assert catalogue.folder_of("fashion-mnist", None) == tmp_path
+
+
+def test_fashion_mnist_is_read_from_debians_package(monkeypatch: pytest.MonkeyPatch) -> None:
     if not catalogue.DEBIAN_FASHION_MNIST.is_dir():
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
-    data = check_dataset("fashion-mnist", "/nowhere")
+    monkeypatch.setenv("NADER_DATA", "/nowhere")
+    data = check_dataset("fashion-mnist", None)
     assert data.validation is not None
     assert data.train.labels.bincount().min() > 4900 and len(data.validation) == 10_000
     assert data.train.images[:, :, :2].max() == 0

@@ -12,6 +12,7 @@ from nader.graph.block import Block, Node, print_argument
 from nader.graph.expression import expression
 from nader.graph.operators import OPERATORS, Kind
 from nader.graph.polynomials import normal_form
+from nader.graph.sites import Site
 from nader.graph.sketch import (
     ADD,
     BN,
@@ -27,7 +28,7 @@ from nader.graph.sketch import (
     conv,
     positional,
 )
-from nader.graph.verify import Site, resolve
+from nader.graph.verify import resolve
 
 P = ParamSpec("P")
 _PLAIN = ("C", "2*C", "3*C", "4*C", "C//2", "C//4", "C//8", "C//16")

@@ -30,7 +30,7 @@ BASE = "base"
 """Id of the candidate that the campaign starts from: round 0, the root of the tree."""
 
 EMPTY_ROUNDS = 3
-"""So many rounds in a row without one new design end the campaign as exhausted."""
+"""So many rounds in a row without one new design, under the same settings, end the campaign as exhausted."""
 
 
 class Director(Agent):
@@ -108,7 +108,8 @@ class Director(Agent):
             return  # a round is still being designed; the next one waits for its designs
         accepted = sum(len(round.accepted) for round in designed)
         full = accepted >= settings.search.candidates
-        if full or _exhausted(designed):
+        since = ctx.views.status.settings_since(at)
+        if full or _exhausted([r.designed for r in rounds if r.designed and r.position > since]):
             if base.trained and len(whole) == 1 + len(rounds):
                 best = tree.best(at, objective=settings.search.objective)
                 await _finish(ctx, "completed" if full else "exhausted", best)

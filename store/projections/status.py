@@ -99,6 +99,11 @@ class Status(Projection):
         event = self._in_force(upto)
         return {} if event is None else event.settings
 
+    def settings_since(self, upto: int | None = None) -> int:
+        """Position of the event that put the settings in force; 0 before the start."""
+        known = self._known_settings(upto)
+        return self._settings[known - 1][0] if known else 0
+
     def ground(self, upto: int | None = None) -> Ground:
         """What the settings in force refer to outside the log. Raises LookupError before the campaign's
         start.
@@ -155,12 +160,13 @@ class Status(Projection):
         ]
 
     def _in_force(self, upto: int | None) -> _Setting | None:
-        known = (
-            len(self._settings)
-            if upto is None
-            else bisect_right(self._settings, upto, key=lambda row: row[0])
-        )
+        known = self._known_settings(upto)
         return self._settings[known - 1][1] if known else None
+
+    def _known_settings(self, upto: int | None) -> int:
+        if upto is None:
+            return len(self._settings)
+        return bisect_right(self._settings, upto, key=lambda row: row[0])
 
     # ---- the fold
 

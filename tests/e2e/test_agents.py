@@ -13,7 +13,15 @@ from nader.reflection import rederive
 from nader.workspace import Workspace
 from prompts.tags import section
 from tests.conftest import shared_data
-from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign, verified
+from tests.e2e.campaigns import (
+    SMALL,
+    check_log,
+    events,
+    folded,
+    resume_campaign,
+    run_campaign,
+    verified,
+)
 from tests.e2e.reading import read_library
 from tests.e2e.simulation import SimulatedBackend
 from tests.servers.openai_server import serve
@@ -200,6 +208,14 @@ def test_a_cell_that_is_never_right_is_abandoned_after_five_starts_of_five_draft
     failures = [r for r in of_type(log, "ExperienceRecorded") if r.kind == "failure"]
     assert {(f.category, f.role) for f in failures} == {(drafts[0].codes[0], "cell")}
     assert {c.outcome for c in of_type(log, "CandidateClosed")} == {"abandoned"}
+
+
+def test_an_exhausted_campaign_goes_on_with_changed_settings(tmp_path):
+    scripted(tmp_path, {"modify_cell": (INVALID,) * 500, "repair": (INVALID,) * 2000})
+    ending = resume_campaign(tmp_path, sets=("llm.backend=rule-based",))
+    assert (ending.kind, ending.reason) == ("finished", "completed")
+    assert len([e for e in of_type(events(tmp_path), "CandidateTrained") if e.candidate != "base"]) == 1
+    check_log(tmp_path)
 
 
 def test_a_stem_that_is_never_right_is_abandoned_and_the_cell_is_kept(tmp_path):

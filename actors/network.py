@@ -4,7 +4,7 @@ may be.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from nader.graph import BASE_DESIGNS, Block, BlockError, Design, Role, base_design, parse, print_block
 from nader.network import (
@@ -34,7 +34,7 @@ class Checked:
     codes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The block in canonical form."""
         assert self.block is not None
@@ -43,7 +43,13 @@ class Checked:
 
 def skeleton_of(settings: CampaignSettings, image: tuple[int, int, int]) -> Skeleton:
     """The campaign's skeleton for the images of its data set (channels, height, width)."""
-    return get_skeleton(settings.training.skeleton).for_image(*image)
+    return _skeleton(settings.training.skeleton, image)
+
+
+@lru_cache(maxsize=16)
+def _skeleton(name: str, image: tuple[int, int, int]) -> Skeleton:
+    """One object for one skeleton, so that look-ups by it need no comparison of its fields."""
+    return get_skeleton(name).for_image(*image)
 
 
 def limits_of(settings: CampaignSettings, skeleton: Skeleton) -> Limits:
@@ -59,22 +65,21 @@ def choose_width(design: Design, skeleton: Skeleton, settings: CampaignSettings,
     return search_width(design, skeleton, classes, limits_of(settings, skeleton))
 
 
+@lru_cache(maxsize=512)
 def check(text: str, role: Role, skeleton: Skeleton) -> Checked:
-    """Parse and verify a draft for its role in a skeleton."""
+    """Parse and verify a draft for its role in a skeleton.
+
+    Held, because the stems and downsample blocks of a campaign repeat, and a good cell is found more than
+    once.
+    """
     try:
-        block = _parsed(text)
+        block = parse(text)
     except BlockError as error:
         return Checked(None, str(error), tuple(str(p.code) for p in error.problems))
     verdict = verify_block(block, role, skeleton)
     if not verdict.ok:
         return Checked(None, verdict.report(), tuple(str(p.code) for p in verdict.problems))
     return Checked(block, notes=tuple(str(note) for note in block.notes))
-
-
-@lru_cache(maxsize=512)
-def _parsed(text: str) -> Block:
-    """Held because the stems and downsample blocks of a campaign repeat."""
-    return parse(text)
 
 
 def oversize(

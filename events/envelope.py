@@ -9,14 +9,16 @@ import hashlib
 import json
 import os
 import time as _time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from events.registry import Event, decode
+from events.registry import Event, EventError, decode, known_type, known_versions
 
 GENESIS = "0" * 64
 """The hash that a run's first event follows."""
+_YEAR_3000 = 32_503_680_000.0
 
 
 def canonical_json(value: object) -> str:
@@ -24,6 +26,11 @@ def canonical_json(value: object) -> str:
     it.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def is_time(moment: float) -> bool:
+    """Whether a number can be the time of an event: seconds since 1970, and before the year 3000."""
+    return 0 <= moment < _YEAR_3000
 
 
 def new_event_id() -> str:
@@ -103,9 +110,32 @@ class Envelope:
         return decode(self.type, self.version, self.payload)
 
     def data(self) -> dict[str, Any]:
-        """The stored payload as plain JSON values, as it was written."""
-        value: dict[str, Any] = json.loads(self.payload)
+        """The stored payload as plain JSON values, as it was written. Raises `EventError` for what is no
+        payload.
+        """
+        try:
+            value = json.loads(self.payload)
+        except (ValueError, RecursionError) as error:
+            said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise EventError(f"the event at position {self.position} does not read: {said}") from None
+        if not isinstance(value, dict):
+            raise EventError(f"the event at position {self.position} does not read: it is no JSON object")
         return value
+
+
+def readable(envelopes: Iterable[Envelope]) -> Iterator[Envelope]:
+    """Events in their order, each of a type and version that this program knows. A fold that passed over one
+    that it does not know would show a state that never was.
+
+    Raises `UnknownEventError` at an event that a newer version wrote, `EventError` at one that none wrote.
+    """
+    known = frozenset(known_versions())
+    for envelope in envelopes:
+        if (envelope.type, envelope.version) not in known:
+            known_type(envelope.type, envelope.version)
+        if not 0 <= envelope.time < _YEAR_3000:
+            raise EventError(f"the event at position {envelope.position} has a time that is none")
+        yield envelope
 
 
 def chain_hash(

@@ -72,10 +72,9 @@ def encode(event: Event) -> tuple[str, int, str]:
     return type(event).__name__, type(event).version, text
 
 
-def decode(type_name: str, version: int, payload: str) -> Event:
-    """The event that was stored as `payload`, upcast to the newest version.
-
-    A `TypeAdapter` per type decodes three times faster than one tagged union over all of them.
+def known_type(type_name: str, version: int) -> type[Event]:
+    """The class that a stored type and version are read as. Raises `UnknownEventError` for those of a newer
+    program, `EventError` for a version that there cannot be.
     """
     cls = _TYPES.get(type_name)
     if cls is None:
@@ -83,7 +82,7 @@ def decode(type_name: str, version: int, payload: str) -> Event:
         cls = _TYPES.get(type_name)
     if cls is None:
         raise UnknownEventError(
-            f"this log holds events of type {type_name!r}, which this version of nader does not know; "
+            f"this log holds events of type {type_name[:80]!r}, which this version of nader does not know; "
             "it was written by a newer one: upgrade nader to read it"
         )
     if version > cls.version:
@@ -92,6 +91,17 @@ def decode(type_name: str, version: int, payload: str) -> Event:
             f"{cls.version}; "
             "it was written by a newer one: upgrade nader to read it"
         )
+    if version < 1:
+        raise EventError(f"this log holds {type_name} version {version}, which no version of nader wrote")
+    return cls
+
+
+def decode(type_name: str, version: int, payload: str) -> Event:
+    """The event that was stored as `payload`, upcast to the newest version.
+
+    A `TypeAdapter` per type decodes three times faster than one tagged union over all of them.
+    """
+    cls = known_type(type_name, version)
     adapter = _ADAPTERS.get(type_name)
     if adapter is None:
         adapter = _ADAPTERS[type_name] = TypeAdapter(cls)
@@ -102,14 +112,16 @@ def decode(type_name: str, version: int, payload: str) -> Event:
         for step in range(version, cls.version):
             data = cls.upcasters[step](data)
         return adapter.validate_python(data)
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         raise EventError(
             f"an event of type {type_name} version {version} does not read: {_first_problem(error)}"
         ) from error
 
 
-def _first_problem(error: ValueError) -> str:
+def _first_problem(error: ValueError | RecursionError) -> str:
     """The first thing that is wrong, on one line and without the values, which may be long or hostile."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]

@@ -2,10 +2,12 @@
 
 import difflib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.history import History
+from events import readable
 from nader.errors import WorkspaceError
 from store import BranchInfo, Reader
 from store.projections import Views
@@ -13,6 +15,7 @@ from store.projections import Views
 LOG_NAME = "nader.db"
 LIBRARY = "library:"
 """Prefix of the branches that `nader read` writes."""
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\Z")
 DEFAULT = Path("nader-workspace")
 """Where a campaign lives unless `--workspace` or $NADER_WORKSPACE says otherwise."""
 
@@ -66,6 +69,21 @@ class Workspace:
         return Reader(self.log)
 
 
+def is_name(name: str) -> bool:
+    """Whether a run or a library may have that name: it goes into commands, files' names and terminals."""
+    return _NAME.match(name) is not None
+
+
+def require_name(name: str, what: str = "run") -> None:
+    """Raise `WorkspaceError` for a name that no run or library may have."""
+    if not is_name(name):
+        shown = name if len(name) <= 80 else f"{name[:77]}..."
+        raise WorkspaceError(
+            f"a {what} cannot be named {shown!r}: a name has 1 to 64 letters (a to z), digits, dots, "
+            "hyphens and underscores, and begins with a letter, a digit or an underscore"
+        )
+
+
 def campaigns(log: Reader) -> list[BranchInfo]:
     """The runs in a log, oldest first; libraries are not among them."""
     return [b for b in log.branches() if not b.name.startswith(LIBRARY)]
@@ -88,10 +106,13 @@ def find_run(log: Reader, name: str | None = None) -> BranchInfo:
 
 
 def fold(log: Reader, branch: str, upto: int | None = None) -> tuple[Views, History]:
-    """Projections and history of a branch as of a position, from nothing but its events."""
+    """Projections and history of a branch as of a position, from nothing but its events.
+
+    Raises `EventError` at one that this version cannot read.
+    """
     views = Views(log.blob, library=lambda name, at: log.read(name, upto=at))
     history = History()
-    for envelope in log.read(branch, upto=upto):
+    for envelope in readable(log.read(branch, upto=upto)):
         views.apply(envelope)
         history.add([envelope])
     history.acks = {ack for ack, at in log.acks(branch).items() if upto is None or at <= upto}

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events import GENESIS, canonical_json, chain_hash, new_event_id
+from events import (
+    GENESIS,
+    EventError,
+    UnknownEventError,
+    canonical_json,
+    chain_hash,
+    decode,
+    new_event_id,
+    readable,
+)
+from tests.events.support import envelope
 
 FIELDS = {
     "prev_hash": GENESIS,
@@ -52,3 +62,39 @@ def test_canonical_json_has_one_form_and_no_nan():
     assert canonical_json({"b": [1, 2.5], "a": "é"}) == '{"a":"é","b":[1,2.5]}'
     with pytest.raises(ValueError):
         canonical_json(float("nan"))
+
+
+def test_events_that_this_program_can_read_pass_in_their_order():
+    known = [envelope("RoundClosed", 1, '{"round":1}', position=n) for n in (1, 2)]
+    assert list(readable(known)) == known
+
+
+@pytest.mark.parametrize(
+    ("strange", "error", "said"),
+    [
+        (
+            envelope("ModelMarried", 1, "{}"),
+            UnknownEventError,
+            "'ModelMarried', which this version .* upgrade",
+        ),
+        (envelope("RoundClosed", 9, "{}"), UnknownEventError, "RoundClosed version 9, .* upgrade"),
+        (envelope("RoundClosed", 0, "{}"), EventError, "version 0, which no version of nader wrote"),
+        (envelope("RoundClosed", -3, "{}"), EventError, "version -3, which no version of nader wrote"),
+        *(
+            (
+                envelope("RoundClosed", 1, "{}", position=7, time=t),
+                EventError,
+                "position 7 has a time that is",
+            )
+            for t in (1e300, float("inf"), float("nan"), -1.0)
+        ),
+    ],
+)
+def test_no_fold_passes_over_an_event_that_it_does_not_know(strange, error, said):
+    with pytest.raises(error, match=said):
+        list(readable([strange]))
+
+
+def test_a_version_below_one_does_not_read():
+    with pytest.raises(EventError, match="version 0, which no version of nader wrote"):
+        decode("RoundClosed", 0, '{"round":1}')

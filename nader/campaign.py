@@ -28,7 +28,7 @@ from nader.ground import (
 )
 from nader.settings import CampaignSettings, changed, differences, validated
 from nader.training import Backend, Progress
-from nader.workspace import Workspace, campaigns, find_run, fold
+from nader.workspace import Workspace, campaigns, find_run, fold, require_name
 from store import BranchInfo, Log
 from store.projections import Views
 from store.projections.ledger import Recorded
@@ -74,7 +74,7 @@ class Campaign:
         log = await Log.open(workspace.log, create=True, synchronous=settings.synchronous)
         try:
             ground = ground.model_copy(update={"libraries": library_positions(settings, log)})
-            branch = name or free_name(log, "run")
+            branch = free_name(log, "run") if name is None else name
             require_free(log, branch)
             brought = imported(log, settings)
             await log.create_branch(branch, run=branch)
@@ -223,13 +223,18 @@ FIXED = (
 """Settings that a run keeps: its base design, its data, its skeleton, its embeddings, its log."""
 
 
+_STEM = 56
+"""Characters that the stem of a made-up name keeps, of the 64 that a name may have."""
+
+
 def is_half_made(log: Log, branch: BranchInfo) -> bool:
     """Whether a fork was broken off between its branch and its first event: its settings are not known."""
     return branch.parent is not None and log.head(branch.name).position == branch.fork_position
 
 
 def free_name(log: Log, stem: str) -> str:
-    """`stem-N` with the lowest N from 1 that no branch has."""
+    """`stem-N` with the lowest N from 1 that no branch has; forks of forks of forks have their stem cut."""
+    stem = stem[:_STEM]
     taken = {branch.name for branch in log.branches()}
     number = 1
     while f"{stem}-{number}" in taken:
@@ -238,7 +243,8 @@ def free_name(log: Log, stem: str) -> str:
 
 
 def require_free(log: Log, name: str) -> None:
-    """Raise `WorkspaceError` where a branch has that name."""
+    """Raise `WorkspaceError` where a branch has that name, or no run may have it."""
+    require_name(name)
     if any(branch.name == name for branch in log.branches()):
         held = ", ".join(b.name for b in campaigns(log))
         raise WorkspaceError(

@@ -12,7 +12,7 @@ from events.llm import ChatCancelled, ChatRequested, EmbeddingCancelled, Embeddi
 from events.training import TrainingCancelled, TrainingRequested
 from nader.campaign import free_name, is_half_made, require_free, settings_changed
 from nader.errors import WorkspaceError
-from nader.workspace import Workspace, find_run, fold
+from nader.workspace import LIBRARY, Workspace, find_run, fold
 from store import Log
 
 ANSWERED_BY = {
@@ -42,12 +42,14 @@ async def fork(
     with workspace.reader() as reader:
         info = find_run(reader, run)
         parent = info.name
+        if parent.startswith(LIBRARY):
+            raise WorkspaceError(f"{parent} is a library; only runs can be forked")
         head = reader.head(parent).position
     if not 1 <= at <= head:
         raise WorkspaceError(f"{parent} has events 1 to {head}; it cannot be forked at {at}")
     log = await Log.open(workspace.log)
     try:
-        branch = name or free_name(log, f"{parent}-fork")
+        branch = free_name(log, f"{parent}-fork") if name is None else name
         begun = next((b for b in log.branches() if b.name == branch and is_half_made(log, b)), None)
         if begun is None:
             require_free(log, branch)

@@ -34,7 +34,7 @@ from nader.literature import (
 )
 from nader.llm import cost
 from nader.settings import CampaignSettings
-from nader.workspace import LIBRARY, Workspace, fold
+from nader.workspace import LIBRARY, Workspace, fold, require_name
 from store import Log, sha256_hex
 
 PAPERS = "papers"
@@ -83,7 +83,8 @@ class ReadingReport:
 
 
 def plan(workspace: Workspace, spec: str, name: str, settings: CampaignSettings, maximum: int) -> Plan:
-    """What reading a source would do; nothing is recorded. Raises `ReadingError`."""
+    """What reading a source would do; nothing is recorded. Raises `ReadingError`, `WorkspaceError`."""
+    require_name(name, "library")
     try:
         source = parse_source(spec, cache=workspace.path / PAPERS)
         if isinstance(source, InspirationFile):
@@ -138,6 +139,7 @@ async def read(
     try:
         branch = LIBRARY + name
         if all(b.name != branch for b in log.branches()):
+            require_name(name, "library")
             await log.create_branch(branch, run=branch)
         _require_same_embedder(log, branch, settings)
         if watch is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, kept_head
 from nader.cli.output import clean, facts, print_json, stdout
 from nader.portable import Imported, PortableError, check_file
 from nader.portable import import_log as read
@@ -23,7 +23,9 @@ def import_log(
     head: Annotated[
         str | None,
         typer.Option(
-            "--head", metavar="HASH", help="Import only if one of the runs ends with this head hash."
+            "--head",
+            metavar="HASH",
+            help="Import only if one of the runs ends with this head hash (or these first 12 digits of it).",
         ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the file, write nothing.")] = False,
@@ -36,9 +38,10 @@ def import_log(
     Nothing is overwritten, and an import that was cut short is simply run again. `nader verify` then
     checks the decisions.
     """
+    head = kept_head(head)
     contents, _ = check_file(file)
     heads = [branch.head.hash for branch in contents.branches]
-    if head is not None and not any(known.startswith(head.lower()) for known in heads):
+    if head is not None and not any(known.startswith(head) for known in heads):
         raise PortableError(
             f"no run in {file} ends with head hash {head}: the file was cut off, rewritten, or is another"
         )

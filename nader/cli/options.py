@@ -1,9 +1,12 @@
 """Arguments and options that several commands share, each defined once."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from nader.errors import WorkspaceError
 
 DEFAULT_WORKSPACE = Path("nader-workspace")
 
@@ -38,3 +41,19 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Change one setting, such as search.width=5; may be repeated."
     ),
 ]
+
+
+def kept_head(words: str | None) -> str | None:
+    """The head hash (or its first digits) that `--head` gives, in small letters.
+
+    Raises `WorkspaceError` where it is too short to prove anything.
+    """
+    if words is None:
+        return None
+    head = words.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{12,64}", head):
+        raise WorkspaceError(
+            f"{words!r} is no head hash: give at least the first 12 of its 64 hexadecimal digits, "
+            "as the run's end printed them"
+        )
+    return head

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nader.cli.failures import INVALID
-from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, WorkspaceOption
+from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, WorkspaceOption, kept_head
 from nader.cli.output import clean, duration, facts, heading, indented, print_json, short, stdout
 from nader.proof import VerifyReport
 from nader.proof import verify as prove
@@ -23,7 +23,7 @@ def verify(
     head: Annotated[
         str | None,
         typer.Option(
-            "--head", metavar="HASH", help="The head hash (or its first letters) as it was kept elsewhere."
+            "--head", metavar="HASH", help="The head hash (or its first 12 digits) as it was kept elsewhere."
         ),
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -36,9 +36,10 @@ def verify(
     cut off, unless you kept the head hash that ends every run: give it with `--head`. Exit status 1 on any
     difference.
     """
+    head = kept_head(head)
     with Workspace.at(workspace).reader() as log:
         report = asyncio.run(prove(log, run))
-    cut = head is not None and not report.chain.head.hash.startswith(head.lower())
+    cut = head is not None and not report.chain.head.hash.startswith(head)
     ok = report.ok and not cut
     if as_json:
         print_json(_as_json(report, head, ok))

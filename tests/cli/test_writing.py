@@ -179,3 +179,51 @@ def test_questions_for_a_person_are_listed_read_and_answered(nader: Nader, tmp_p
 
     assert asyncio.run(ask()) == "here it is"
     assert "no question waits" in nader("inbox", "-w", tmp_path).out
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a b/../c",
+        "run-1/../../x",
+        "x" * 65,
+        "\x1b[31mred",
+        "library:x",
+        ".hidden",
+        "-w",
+        "../up",
+        "größe",
+        "a\n",
+    ],
+)
+def test_a_name_that_no_run_may_have_is_refused_and_nothing_is_written(
+    nader: Nader, workspace: Path, name: str
+) -> None:
+    before = nader("runs", "--json", "-w", workspace).json
+    for told in (
+        nader("fork", "run-1", "--at", "5", f"--name={name}", "-w", workspace),
+        nader("run", f"--name={name}", "-w", workspace),
+        nader("read", "no-such-file.json", f"--library={name}", "-w", workspace),
+    ):
+        assert told.status == 2 and "cannot be named" in told.err and "1 to 64 letters" in told.err
+        assert "\x1b" not in told.err
+    assert nader("runs", "--json", "-w", workspace).json == before
+
+
+def test_a_long_name_may_be_given_and_its_forks_find_names(nader: Nader, workspace: Path) -> None:
+    name = "x" * 64
+    assert nader("fork", "run-1", "--at", "5", "--name", name, "-w", workspace).status == 0
+    told = nader("fork", name, "--at", "5", "--json", "-w", workspace).json
+    assert told["name"] == f"{'x' * 56}-1"
+
+
+@pytest.mark.parametrize("head", ["", "a", "0" * 11, "0" * 65, "run-1", "%"])
+def test_a_head_that_proves_nothing_is_refused(
+    nader: Nader, workspace: Path, tmp_path: Path, head: str
+) -> None:
+    assert nader("export-log", "run-1", "-o", tmp_path / "run.zst", "-w", workspace).status == 0
+    for words in (["verify", "run-1"], ["import-log", tmp_path / "run.zst"]):
+        told = nader(*words, "--head", head, "-w", workspace)
+        assert told.status == 2 and "give at least the first 12 of its 64 hexadecimal digits" in told.err
+        assert "verified" not in told.out

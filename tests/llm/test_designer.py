@@ -15,7 +15,7 @@ from nader.graph.library import BASE_DESIGNS, base_design
 from nader.literature import seed_inspirations
 from nader.llm import LLMError, RuleBasedDesigner
 from nader.llm.rules import RULES, answer_prompt
-from nader.llm.rules.ideas import sentence_for
+from nader.llm.rules.ideas import cell_edits_named_in, sentence_for
 from nader.llm.rules.mending import mend
 from prompts import parse_answer
 from tests.conftest import shared_data
@@ -69,6 +69,85 @@ def test_the_seed_inspirations_give_valid_cells_of_at_least_twelve_kinds(base: s
             kinds[kind] += 1
         seen.add(digest(block))
     assert len(kinds) >= 12 and len(seen) >= 15, kinds
+
+
+EDITS_OF_SEEDS = """
+add-layer: vgg-two-small nin-pointwise-layers
+asymmetric-convolution: slak-strips inception3-asymmetric gcn-crossed-pairs acnet-skeleton
+batch-norm: pyramid-no-relu-before-add batchnorm-after-every-conv
+bottleneck: resnet-bottleneck
+channel-scale: rezero-scaled-branch cait-layer-scale
+channel-shuffle: shufflenet-group-pointwise
+dense-connection: densenet-dense-concat dla-aggregate-stages
+depthwise-separable: darts-two-separable nasnet-mixed-cell mobilenet-depthwise-separable
+    xception-separable-stack efficientnet2-fused shufflenet2-balanced-branches ghostnet-cheap-features
+    cpvt-position-by-conv
+dilation: dilated-context drn-smooth-dilation deeplab3-rates
+efficient-channel-attention: eca-no-reduction
+extra-skip: resnet-identity-skip dpn-add-and-concat mixer-alternate
+gated-unit: highway-gated-skip focal-modulation hornet-recursive-gates starnet-star-operation
+    gmlp-spatial-gating
+gelu: gelu-for-relu
+global-context: gcnet-global-context
+grouped-convolution: resnext-grouped regnet-group-width igc-two-partitions resnest-split-attention
+inverted-bottleneck: mobilenet2-inverted-bottleneck mobilenet2-linear-projection efficientnet-mbconv
+    fasternet-partial-conv vit-mlp-expansion coatnet-depthwise-then-attention convnext2-response-norm
+larger-kernel: convnext-large-depthwise replknet-very-large convmixer-isotropic
+layer-norm: swin-two-residuals layernorm-for-batchnorm
+multi-scale: mixconv-kernels res2net-hierarchy sknet-select
+none: earlyconv-stem allconv-stride inception3-parallel-reduction antialias-blur
+    bagoftricks-avgpool-shortcut
+parallel-add: fractal-paths shakeshake-two-branches repvgg-parallel-add dbb-diverse
+parallel-concat: cspnet-partial-transform squeezenet-fire inceptionnext-split googlenet-four-branches
+    inception4-residual
+pooled-attention: nonlocal-self-attention botnet-attention-in-bottleneck
+pooling-branch: octave-low-frequency gather-excite-local pspnet-pyramid strip-pooling metaformer-pooling
+pre-activation: preact-order
+remove-branch: shufflenet2-fewer-branches repvgg-plain-at-last
+remove-layer: convnext-fewer-activations convnext-single-norm
+spatial-gate: residual-attention-mask van-large-kernel-attention scse-pointwise-gate
+squeeze-and-excitation: parnet-parallel-shallow mobilenet3-se-in-expansion senet-recalibrate
+    senet-before-branch cbam-channel-then-space cbam-max-descriptor bam-parallel-gates
+    coordinate-two-axes nfnet-without-norm
+stochastic-depth: stochastic-depth
+swish: swish-gated-activation
+wider-middle: wrn-wider-inside
+"""
+"""What each shipped idea asks of a cell, as read by a person; `none`: about the change of resolution."""
+
+
+def test_every_seed_inspiration_is_read_as_the_edit_it_names() -> None:
+    expected = {
+        f"seed-{name}": kind
+        for kind, names in (
+            line.split(": ") for line in EDITS_OF_SEEDS.strip().replace("\n    ", " ").split("\n")
+        )
+        for name in names.split()
+    }
+    named = {seed.id: next(iter(cell_edits_named_in(seed.text)), "none") for seed in seed_inspirations()}
+    assert named == expected
+
+
+def test_an_idea_about_resolution_is_not_passed_off_as_an_edit_of_the_cell() -> None:
+    idea = "In the shortcut of a downsampling block use average pooling of stride 2."
+    request = ask(values={"block": CELLS["resnet-basic"], "inspiration": idea})
+    assert "names no edit" in answer_prompt(request.messages)
+
+
+@pytest.mark.parametrize(
+    ("idea", "detail"),
+    [
+        ("Add a pooling branch: 3x3 max pooling beside the convolution.", "MaxPool2d"),
+        ("Add a pooling branch: average pooling beside the convolution.", "AvgPool2d"),
+        ("Multiply by a 3x3 spatial gate.", "kernel_size=3"),
+        ("Multiply by a 7x7 spatial gate.", "kernel_size=7"),
+    ],
+)
+def test_the_size_and_the_pooling_an_idea_names_are_kept(idea: str, detail: str) -> None:
+    before = CELLS["convnext"].count(detail)
+    for spelling in (idea, idea.replace("x", "×"), f"{idea} Please."):
+        text = answered("modify_cell", block=CELLS["convnext"], inspiration=spelling).text
+        assert text.count(detail) > before, text
 
 
 def test_a_named_edit_is_the_one_applied() -> None:

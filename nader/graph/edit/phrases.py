@@ -15,7 +15,7 @@ spatial-gate: spatial gate, spatial gating, spatial attention, cbam, attention m
     position wise gate, saliency, where to look, spatial mask, region of interest, channel mean and
     maximum
 gated-unit: gated unit, gated linear unit, glu, gated convolution, gating, gate, gated, multiplicative,
-    element wise multiplication, elementwise product, simple gate, modulat, star operation
+    learned gate mix, element wise multiplication, elementwise product, simple gate, modulat, star operation
 global-context: global context, context vector, gcnet, context block, global information, global feature,
     global pooling, long range context, scene context, context modeling, contextual information, global
     average pooling
@@ -39,9 +39,8 @@ dilation: dilat, atrous, dilated convolution, dilation rate, expand the receptiv
 grouped-convolution: grouped convolution, group convolution, groups of channels, resnext, cardinality,
     split the channels into groups, channel groups, grouping
 channel-shuffle: channel shuffle, shuffle the channels, shufflenet, shuffl, interleav, mix the groups
-asymmetric-convolution: asymmetric, 1xk, kx1, 1x3, 3x1, 1x7, 7x1, factoriz, factoris, strip, horizontal
-    and vertical, acnet, decompose the kernel, decomposed kernel, axial, along the height and along the
-    width
+asymmetric-convolution: asymmetric, asymmetric pair, 1xk, kx1, 1x3, 3x1, 1x7, 7x1, factoriz, factoris,
+    strip, horizontal and vertical, acnet, decompose the kernel, decomposed kernel, axial
 multi-scale: multi scale, multiscale, mixed kernel, mixconv, several kernel sizes, different kernel sizes,
     multiple kernel sizes, pyramid, several scales, different scales, selective kernel, multi resolution,
     multiple scales

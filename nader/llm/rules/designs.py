@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from nader.graph import Block, Role, digest, print_block
-from nader.graph.edit import EDITS, apply_edit, edits_named_in, matching_downsample, matching_stem
+from nader.graph.edit import EDITS, EditResult, apply_edit, edits_named_in, matching_downsample, matching_stem
 from nader.graph.library import BASE_DESIGNS, base_design
-from nader.llm.rules.ideas import cell_of, edited_name
+from nader.llm.rules.ideas import cell_edits_named_in, cell_of, edited_name
 from nader.llm.rules.mending import mend
 from nader.llm.rules.question import Question
 
 _VARIANTS = (0, 0, 0, 1, 2)
 """Which place or size an edit takes: mostly the usual one."""
+
+_FORMS = 6
+"""So many places and sizes of an edit are looked at."""
+
+_DETAIL = re.compile(r"\d+x\d+|max(?=[ -]?pool|imum)|av(?:g|erage)(?=[ -]?pool)")
 
 
 def modify_cell(q: Question) -> str:
@@ -21,16 +27,38 @@ def modify_cell(q: Question) -> str:
     if block is None:
         names = list(BASE_DESIGNS)
         return _tagged("block", print_block(base_design(names[q.draw("base", len(names))]).cell))
-    named = edits_named_in(q.value("inspiration"))
+    idea = q.value("inspiration")
+    named = cell_edits_named_in(idea)
     others = [kind for kind in q.shuffled(EDITS, "instead") if kind not in named]
     for kind in (*named, *others):
-        variant = _VARIANTS[q.draw(f"variant/{kind}", len(_VARIANTS))]
-        result = apply_edit(block, kind, variant=variant)
-        if result.block is not None:
+        forms = _forms(block, kind, idea)
+        if forms:
+            result = forms[_VARIANTS[q.draw(f"variant/{kind}", len(_VARIANTS))] % len(forms)]
+            assert result.block is not None
             done = result.block.replace(name=edited_name(block, kind))
             why = "" if kind in named else "The suggestion names no edit that fits; another takes its place. "
             return f"{why}Applied {result.reason}.\n\n{_tagged('block', print_block(done))}"
     return f"No known edit fits this cell.\n\n{_tagged('block', print_block(block))}"
+
+
+def _forms(block: Block, kind: str, idea: str) -> list[EditResult]:
+    """The places and sizes the edit can take, only those with the details that the idea names if any has."""
+    forms: dict[str, EditResult] = {}
+    for variant in range(_FORMS):
+        result = apply_edit(block, kind, variant=variant)
+        if result.block is None:
+            break
+        forms.setdefault(digest(result.block), result)
+    wanted = _details(idea)
+    shared = {key: len(wanted & _details(form.reason)) for key, form in forms.items()}
+    most = max(shared.values(), default=0)
+    return [form for key, form in forms.items() if shared[key] == most]
+
+
+def _details(text: str) -> set[str]:
+    """Kernel sizes and kinds of pooling that a text names."""
+    plain = text.lower().replace("×", "x")
+    return {match[0] for match in _DETAIL.finditer(plain)}
 
 
 def design_stem_and_downsample(q: Question) -> str:

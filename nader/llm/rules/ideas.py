@@ -16,10 +16,20 @@ _STRUCTURE = re.compile(
     r"\b(network|architecture|backbone|block|layer|convolution|transformer|attention|module|encoder|cnn|vit)",
     re.IGNORECASE,
 )
+_RESOLUTION = re.compile(
+    r"\bstride (?:of )?[24]\b|\bstrided\b|downsampl|\bsubsampl|\breduce (?:the )?resolution\b"
+)
 _HEADING = re.compile(r"^[ \t#]*(?:\d+(?:\.\d+)*\.?|[IVX]+\.)[ \t]+[^.!?\n]{1,80}$", re.MULTILINE)
 """A numbered heading on a line of its own."""
 _SHRINKING = ("remove-layer", "remove-branch")
 """Kinds that only take away; tried last."""
+
+
+def cell_edits_named_in(text: str) -> tuple[str, ...]:
+    """The edits that an idea names for a cell: none where it is about the change of resolution, which no cell
+    makes.
+    """
+    return () if _RESOLUTION.search(text.lower()) else edits_named_in(text)
 
 
 def judge_relevance(q: Question) -> str:
@@ -47,7 +57,7 @@ def rank_inspirations(q: Question) -> str:
     gains = _gains(q.value("experience"))
     tiers: dict[int, list[tuple[str, str | None]]] = {0: [], 1: [], 2: [], 3: []}
     for number, text in q.shuffled(_CANDIDATE.findall(q.value("inspirations")), "rank"):
-        kind = next((k for k in edits_named_in(text)[:2] if block is None or applies(block, k)), None)
+        kind = next((k for k in cell_edits_named_in(text)[:2] if block is None or applies(block, k)), None)
         if kind is None:
             tiers[3].append((number, edit_named_in(text)))
         elif gains.get(kind, 0.0) < 0 or kind in _SHRINKING:

@@ -24,7 +24,7 @@ from events.reflection import CandidateClosed, ReflectionRequested
 from events.training import CandidateFailed, CandidateTrained
 from nader.graph import print_block
 from nader.settings import CampaignSettings
-from store.projections.tree import Candidate
+from store.projections.tree import Candidate, RoundState
 
 BASE = "base"
 """Id of the candidate that the campaign starts from: round 0, the root of the tree."""
@@ -100,9 +100,9 @@ class Director(Agent):
         if base.failed:
             await _finish(ctx, "base-failed", None, base.reason)
             return
-        await self._have_reflected(ctx)
-        whole = await self._close_rounds(ctx)
         rounds = tree.rounds(at)
+        await self._have_reflected(ctx, rounds)
+        whole = await self._close_rounds(ctx, rounds)
         designed = [state.designed for state in rounds if state.designed is not None]
         if len(designed) < len(rounds):
             return  # a round is still being designed; the next one waits for its designs
@@ -129,12 +129,12 @@ class Director(Agent):
             name=f"open-{number}",
         )
 
-    async def _have_reflected(self, ctx: AgentContext) -> None:
+    async def _have_reflected(self, ctx: AgentContext, rounds: list[RoundState]) -> None:
         """Ask for reflection on every candidate that is settled: decided, and trained where it was
         accepted.
         """
         tree, at = ctx.views.tree, ctx.view
-        for state in tree.rounds(at):
+        for state in rounds:
             if state.designed is None or state.closed:
                 continue
             for identity in (*state.designed.accepted, *state.designed.abandoned):
@@ -150,12 +150,12 @@ class Director(Agent):
                         name=f"reflect-{identity}",
                     )
 
-    async def _close_rounds(self, ctx: AgentContext) -> set[int]:
+    async def _close_rounds(self, ctx: AgentContext, rounds: list[RoundState]) -> set[int]:
         """Close every round that has become whole; returns all that are."""
         tree, at = ctx.views.tree, ctx.view
         base = tree.candidate(BASE, at)
         whole = {0} if base is not None and base.trained else set()
-        for state in tree.rounds(at):
+        for state in rounds:
             if state.closed:
                 whole.add(state.round)
             elif state.designed is not None:

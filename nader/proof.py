@@ -1,5 +1,6 @@
 """Proofs about a log: that it is whole, that it is what the code does, that its state is a fold of it."""
 
+import gc
 import time
 from dataclasses import dataclass
 
@@ -59,10 +60,14 @@ async def verify(log: Reader, run: str | None = None) -> VerifyReport:
     chain = log.verify_chain(branch)
     if not chain.ok:
         return VerifyReport(branch, chain.events, 0, 0, 0, chain, (), time.perf_counter() - began)
-    views, history = fold(log, branch)
+    views, history = fold(log, branch, epochs=False)
     settings = validated(views.status.settings(), where="the log's settings")
     acting = readers() if branch.startswith(LIBRARY) else agents(settings)
-    result = await replay(history, views, log, acting)
+    gc.freeze()  # a replay makes little that lasts; what the fold has made need not be looked at any more
+    try:
+        result = await replay(history, views, log, acting)
+    finally:
+        gc.unfreeze()
     return VerifyReport(
         branch,
         history.head,

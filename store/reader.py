@@ -87,15 +87,20 @@ class Reader:
         return Head(0, GENESIS)
 
     def read(
-        self, branch: str, after: int = 0, upto: int | None = None, types: Iterable[str] | None = None
+        self,
+        branch: str,
+        after: int = 0,
+        upto: int | None = None,
+        types: Iterable[str] | None = None,
+        without: Iterable[str] = (),
     ) -> Iterator[Envelope]:
         """The branch's history in order: positions above `after`, up to `upto` (or the head), of the given
-        types.
+        types and of none of those in `without`.
 
         Raises NoSuchBranchError at once, not at the first event.
         """
         segments = self.lineage(branch, upto)
-        return self._read(segments, after, type_filter(types))
+        return self._read(segments, after, type_filter(types, without))
 
     def at(self, branch: str, position: int) -> Envelope:
         """The one event at a position of the branch's history; raises IntegrityError where there is none."""
@@ -104,6 +109,20 @@ class Reader:
         raise IntegrityError(
             f"branch {branch!r} has no event at position {position}; its head is {self.head(branch)[0]}"
         )
+
+    def times(self, branch: str, type: str, upto: int | None = None) -> dict[int, tuple[float, float]]:
+        """{version: (earliest, latest)} of the times of a type's events in the branch's history."""
+        found: dict[int, tuple[float, float]] = {}
+        for segment in self.lineage(branch, upto):
+            rows = self._all(
+                "SELECT version, min(time), max(time) FROM events "
+                "WHERE place BETWEEN ? AND ? AND type = ? GROUP BY version",
+                (segment.branch << SHIFT | segment.start, segment.branch << SHIFT | segment.end, type),
+            )
+            for version, first, last in rows:
+                before = found.get(version, (first, last))
+                found[version] = min(first, before[0]), max(last, before[1])
+        return found
 
     def acks(self, branch: str) -> dict[tuple[str, int], int]:
         """{(actor, cause position): position} of the acknowledgements that count in this branch's history."""
@@ -186,12 +205,15 @@ def page_sql(clause: str) -> str:
     return f"SELECT {COLUMNS} FROM events WHERE place > ? AND place <= ?{clause} ORDER BY place LIMIT ?"
 
 
-def type_filter(types: Iterable[str] | None) -> tuple[str, tuple[str, ...]]:
-    """The condition that keeps the events of some types, and its arguments."""
-    if types is None:
-        return "", ()
-    names = tuple(sorted(set(types)))
-    return f" AND type IN ({','.join('?' * len(names))})", names
+def type_filter(types: Iterable[str] | None, without: Iterable[str] = ()) -> tuple[str, tuple[str, ...]]:
+    """The condition that keeps the events of some types (None: of all) but for some, and its arguments."""
+    clause, arguments = "", tuple(sorted(set(without)))
+    if arguments:
+        clause = f" AND type NOT IN ({','.join('?' * len(arguments))})"
+    if types is not None:
+        names = tuple(sorted(set(types)))
+        clause, arguments = f"{clause} AND type IN ({','.join('?' * len(names))})", arguments + names
+    return clause, arguments
 
 
 def envelopes(rows: Iterable[Any], segment: Segment) -> Iterator[Envelope]:

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from nader.graph.arguments import ArgumentError, read_operation
 from nader.graph.block import MAX_NAME, Block, Node, Note, clean_name
@@ -262,7 +263,7 @@ def _nodes(draft: _Draft, indices: dict[str, int]) -> tuple[Node, ...]:
         if len(draft.problems) >= MAX_PROBLEMS:
             continue
         try:
-            op, args, notes = read_operation(text)
+            op, args, notes = _operation(text)
         except ArgumentError as error:
             problem = Problem(error.code, str(error), index, text[:80], line=line, hint=error.hint)
             draft.problems.append(problem)
@@ -270,6 +271,10 @@ def _nodes(draft: _Draft, indices: dict[str, int]) -> tuple[Node, ...]:
         nodes[index] = Node(index, op, args)
         draft.notes += [Note(line, written, read_as) for written, read_as in notes]
     return tuple(nodes.values())
+
+
+_operation = lru_cache(maxsize=1024)(read_operation)
+"""Held, because a few hundred operations make up all the drafts of a campaign."""
 
 
 def _indices(draft: _Draft) -> dict[str, int]:

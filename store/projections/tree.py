@@ -137,7 +137,9 @@ class _Life:
     """Of a duplicate: a version of it, one of its original, and the first with the figures of the second."""
 
     def at(self, upto: int | None) -> Candidate | None:
-        known = len(self.positions) if upto is None else bisect_right(self.positions, upto)
+        if upto is None or self.positions[-1] <= upto:
+            return self.versions[-1]
+        known = bisect_right(self.positions, upto)
         return self.versions[known - 1] if known else None
 
 
@@ -341,7 +343,7 @@ class Tree(Projection):
 
     def _enter(self, envelope: Envelope, candidate: Candidate) -> None:
         if candidate.id not in self._lives:
-            self._lives[candidate.id] = _Life()
+            self._lives[candidate.id] = _Life()  # its first version is put just below
             insort(self._order, (candidate.round, candidate.index, candidate.id))
             if candidate.parent is not None:
                 insort(

@@ -1,5 +1,6 @@
 """`nader verify` names the place where a log, or the code, is not what it was."""
 
+import gc
 import json
 import sqlite3
 
@@ -8,7 +9,8 @@ import pytest
 import actors.director
 import prompts
 from actors.proposer import Proposer
-from events import canonical_json, chain_hash
+from events import EventError, canonical_json, chain_hash
+from nader.workspace import Workspace, fold
 from tests.e2e.campaigns import events, run_campaign, verified
 
 TRIGGERS = ("events_are_never_changed", "events_are_never_deleted")
@@ -134,6 +136,26 @@ def test_an_inserted_event_is_found_by_the_replay(log):
     extra = [d for d in report.differences if d.kind == "extra"]
     assert [(d.actor, d.event_type) for d in extra] == [("proposer", "ParentChosen")]
     assert extra[0].position == max(e.position for e in events(log))
+
+
+@pytest.mark.parametrize("change", ["version = 99", "time = -1", "time = 1e300"])
+def test_an_epoch_that_no_version_wrote_is_told_though_no_handler_looks_at_epochs(log, change):
+    position = position_of(log, "EpochFinished", 3)
+    with sqlite3.connect(log / "nader.db") as connection:
+        connection.execute(f"UPDATE events SET {change} WHERE (place & 1099511627775) = ?", (position,))
+        rehash(connection)
+    with pytest.raises(EventError, match="EpochFinished version 99" if "99" in change else f"{position} has"):
+        verified(log)
+
+
+def test_a_fold_without_epochs_differs_in_nothing_that_a_decision_may_rest_on(finished):
+    with Workspace(finished).reader() as reader:
+        whole, history = fold(reader, "run-1")
+        less, shorter = fold(reader, "run-1", epochs=False)
+        early, _ = fold(reader, "run-1", history.head // 2, epochs=False)
+        assert less.state() == whole.state() and early.state() == whole.state(history.head // 2)
+    assert (shorter.head, shorter.events, shorter.acks) == (history.head, history.events, history.acks)
+    assert gc.isenabled()
 
 
 def test_an_agents_changed_rule_is_found_where_it_first_decides_otherwise(finished, monkeypatch):

@@ -82,6 +82,25 @@ def test_read_gives_the_positions_and_types_asked_for(
     run(check())
 
 
+def test_read_passes_over_the_types_it_is_told_to_and_times_tells_of_them(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with Log.open(tmp_path / "a.db", create=True) as log:
+            await log.create_branch("main", "run")
+            for n in range(1, 7):
+                await log.append("main", [pending(n, type="Even" if n % 2 == 0 else "Odd")])
+            await log.create_branch("fork", "run", "main", 3)
+            await log.append("fork", [pending(7, type="Odd")])
+            assert [e.position for e in log.read("main", without=["Even"])] == [1, 3, 5]
+            assert [e.position for e in log.read("main", 1, 5, ["Odd", "Even"], ["Odd"])] == [2, 4]
+            assert list(log.read("main", without=["Even", "Odd"])) == []
+            for branch, upto in (("main", None), ("fork", None), ("fork", 3), ("fork", 2)):
+                times = [e.time for e in log.read(branch, 0, upto, ["Odd"])]
+                assert log.times(branch, "Odd", upto) == {1: (min(times), max(times))}
+            assert log.times("main", "No'such") == {}
+
+    run(check())
+
+
 def test_reading_passes_page_borders_without_a_gap(tmp_path: Path) -> None:
     path = make_log(tmp_path / "a.db", 2500)
     with Reader(path) as reader:

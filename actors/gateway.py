@@ -2,11 +2,14 @@
 that hold.
 """
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from actors.actor import Effector, handles
 from actors.context import EffectorContext
+from actors.outage import Outage
 from actors.runtime import MustPause
 from events import Envelope, Event
 from events.llm import (
@@ -14,6 +17,7 @@ from events.llm import (
     ChatCompleted,
     ChatFailed,
     ChatRequested,
+    EmbeddingAttempted,
     EmbeddingCompleted,
     EmbeddingFailed,
     EmbeddingRequested,
@@ -36,9 +40,11 @@ from nader.llm import (
 from prompts import Message
 from store.projections.ledger import Recorded
 
-OF_THE_ACCOUNT = frozenset({ErrorKind.AUTHENTICATION, ErrorKind.QUOTA})
-"""Kinds of failure that every call would meet: the campaign waits for a right key or a filled account, and
-spends no proposals on them.
+OF_THE_ACCOUNT = frozenset(
+    {ErrorKind.AUTHENTICATION, ErrorKind.QUOTA, ErrorKind.NO_MODEL, ErrorKind.UNKNOWN_PRICE}
+)
+"""Kinds of failure that every call would meet: the campaign waits for a right key, a filled account, a model
+that is there, and spends no proposals on them.
 """
 
 
@@ -55,7 +61,9 @@ class Gateway(Effector):
         budget: Budget,
         policy: RetryPolicy,
         prices: Prices,
+        outage: Outage | None = None,
         recorded: Mapping[str, Recorded] | None = None,
+        models: Callable[[str], str] | None = None,
         concurrency: int = 64,
     ) -> None:
         self._backends = dict(backends)
@@ -63,8 +71,13 @@ class Gateway(Effector):
         self._budget = budget
         self._policy = policy
         self._prices = prices
+        self._outage = outage or Outage(0)
         self._recorded = dict(recorded or {})
         """Answers of the parent's later history by the request's input digest, at a fork with `--reuse`."""
+        self._models = models
+        """The model that an agent asks by the settings in force: a question left open when the settings were
+        others is put to it, and not for ever to a model that is gone.
+        """
         self.concurrency = concurrency
 
     @handles(ChatRequested)
@@ -94,7 +107,7 @@ class Gateway(Effector):
                 Message.model_validate({"role": m.role, "content": ctx.text(m.digest)})
                 for m in asked.messages
             ),
-            model=asked.model,
+            model=self._models(asked.agent) if self._models and asked.backend == "openai" else asked.model,
             temperature=asked.temperature,
             max_tokens=asked.max_tokens,
             seed=asked.seed,
@@ -104,14 +117,9 @@ class Gateway(Effector):
 
         async def on_attempt(attempt: Attempt) -> None:
             if attempt.outcome != "ok":
-                await ctx.progress(
-                    ChatAttempted(
-                        attempt=attempt.number,
-                        error=attempt.outcome,
-                        message=attempt.message,
-                        wait=attempt.wait_s,
-                    )
-                )
+                await _told(ctx, ChatAttempted(
+                    input_tokens=attempt.input_tokens, output_tokens=attempt.output_tokens, **_try(attempt)
+                ))  # fmt: skip
 
         try:
             reply = await call(
@@ -124,19 +132,8 @@ class Gateway(Effector):
                 on_attempt=on_attempt,
             )
         except LLMError as error:
+            self._outage.failed(ctx, error)
             if _stops_all(error):
-                if error.input_tokens or error.output_tokens:
-                    await ctx.progress(
-                        ChatAttempted(
-                            attempt=error.attempts,
-                            error=str(error.kind),
-                            message=error.message,
-                            wait=0.0,
-                            input_tokens=error.input_tokens,
-                            output_tokens=error.output_tokens,
-                            cost=error.cost,
-                        )
-                    )
                 raise MustPause(_reason(error)) from None
             return ChatFailed(
                 kind=str(error.kind),
@@ -149,6 +146,7 @@ class Gateway(Effector):
                 uncertain_tokens=error.uncertain_tokens,
                 uncertain_cost=error.uncertain_cost,
             )
+        self._outage.answered(ctx)
         return ChatCompleted(
             answer=ctx.put(reply.text),
             model=reply.model,
@@ -186,6 +184,7 @@ class Embedding(Effector):
         budget: Budget,
         policy: RetryPolicy,
         prices: Prices,
+        outage: Outage | None = None,
         concurrency: int = 8,
     ) -> None:
         self._embedder = embedder
@@ -193,6 +192,7 @@ class Embedding(Effector):
         self._budget = budget
         self._policy = policy
         self._prices = prices
+        self._outage = outage or Outage(0)
         self.concurrency = concurrency
 
     @handles(EmbeddingRequested)
@@ -201,6 +201,11 @@ class Embedding(Effector):
         asked = request.event
         assert isinstance(asked, EmbeddingRequested)
         texts = json.loads(ctx.text(asked.texts))
+
+        async def on_attempt(attempt: Attempt) -> None:
+            if attempt.outcome != "ok":
+                await _told(ctx, EmbeddingAttempted(tokens=attempt.input_tokens, **_try(attempt)))
+
         try:
             reply = await call_embed(
                 self._embedder,
@@ -210,17 +215,31 @@ class Embedding(Effector):
                 budget=self._budget,
                 policy=self._policy,
                 prices=self._prices,
+                on_attempt=on_attempt,
             )
         except LLMError as error:
+            self._outage.failed(ctx, error)
             if _stops_all(error):
                 raise MustPause(_reason(error)) from None
             return EmbeddingFailed(
-                kind=str(error.kind), message=error.message, tokens=error.input_tokens, cost=error.cost
+                kind=str(error.kind),
+                message=error.message,
+                tokens=error.input_tokens,
+                cost=error.cost,
+                uncertain_tokens=error.uncertain_tokens,
+                uncertain_cost=error.uncertain_cost,
+                latency=error.latency_s,
             )
+        self._outage.answered(ctx)
         if reply.vectors.shape[1] != asked.dimension:
             return EmbeddingFailed(
                 kind="wrong-dimension",
                 message=f"its vectors have {reply.vectors.shape[1]} numbers, not {asked.dimension}",
+                tokens=reply.input_tokens,
+                cost=reply.cost,
+                uncertain_tokens=reply.uncertain_tokens,
+                uncertain_cost=reply.uncertain_cost,
+                latency=reply.latency_s,
             )
         return EmbeddingCompleted(
             vectors=ctx.put(reply.vectors.astype("<f4").tobytes()),
@@ -230,11 +249,32 @@ class Embedding(Effector):
             tokens=reply.input_tokens,
             cost=reply.cost,
             latency=reply.latency_s,
+            uncertain_tokens=reply.uncertain_tokens,
+            uncertain_cost=reply.uncertain_cost,
         )
 
     def failure(self, request: Event, error: str) -> Event:
         """A request that the program itself failed to carry out."""
         return EmbeddingFailed(kind="internal", message=error)
+
+
+async def _told(ctx: EffectorContext, event: Event) -> None:
+    """Record a try, whole even where the call is being cancelled: nobody else will tell what it took."""
+    await asyncio.shield(asyncio.ensure_future(ctx.progress(event)))
+
+
+def _try(attempt: Attempt) -> dict[str, Any]:
+    """What the two kinds of tries have in common."""
+    return {
+        "attempt": attempt.number,
+        "error": attempt.outcome,
+        "message": attempt.message,
+        "wait": attempt.wait_s,
+        "cost": attempt.cost,
+        "uncertain_tokens": attempt.uncertain_tokens,
+        "uncertain_cost": attempt.uncertain_cost,
+        "latency": attempt.latency_s,
+    }
 
 
 def _stops_all(error: LLMError) -> bool:

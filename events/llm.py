@@ -1,10 +1,17 @@
 """What was said to a model and what it answered, with its cost."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from events.registry import Event
+from events.registry import Event, Upcaster
+
+UNCERTAIN: dict[str, Any] = {"uncertain_tokens": 0, "uncertain_cost": 0.0}
+"""What version 1 of some events did not tell."""
+CANCELLED, LOST = "cancelled", "lost"
+"""Errors of a try: broken off at a stop that waits for nothing; under way, perhaps, when a process ended
+without a word.
+"""
 
 
 class MessageRef(BaseModel):
@@ -36,17 +43,28 @@ class ChatRequested(Event):
 
 
 class ChatAttempted(Event):
-    """One try that did not give an answer, and what follows it."""
+    """One try that did not give an answer, what it took, and what follows it.
+
+    The request's end tells the sum over all tries of the same process. Where a process leaves no end, what
+    its tries took stands here alone.
+    """
 
     attempt: int
+    """From 1 in each process; 0 where a process did not live to count it."""
     error: str
     message: str
     wait: float
     """Seconds until the next try; 0 when there is none."""
     input_tokens: int = 0
-    """What a call took that a cap stopped between two tries: its request stays open, no end will tell."""
     output_tokens: int = 0
     cost: float | None = 0.0
+    uncertain_tokens: int = 0
+    """The most that this try may have cost of which the server said nothing."""
+    uncertain_cost: float = 0.0
+    latency: float = 0.0
+    """Seconds."""
+    version: ClassVar[int] = 2
+    upcasters: ClassVar[dict[int, Upcaster]] = {1: lambda data: {**data, **UNCERTAIN, "latency": 0.0}}
     progress: ClassVar[bool] = True
 
 
@@ -105,6 +123,21 @@ class EmbeddingRequested(Event):
     terminal: ClassVar[tuple[str, ...]] = ("EmbeddingCompleted", "EmbeddingFailed", "EmbeddingCancelled")
 
 
+class EmbeddingAttempted(Event):
+    """One try that gave no vectors; as `ChatAttempted`."""
+
+    attempt: int
+    error: str
+    message: str
+    wait: float
+    tokens: int = 0
+    cost: float | None = 0.0
+    uncertain_tokens: int = 0
+    uncertain_cost: float = 0.0
+    latency: float = 0.0
+    progress: ClassVar[bool] = True
+
+
 class EmbeddingCompleted(Event):
     """The vectors, recorded once and never computed again."""
 
@@ -116,6 +149,11 @@ class EmbeddingCompleted(Event):
     tokens: int
     cost: float | None
     latency: float
+    uncertain_tokens: int = 0
+    """The most that tries may have cost of which the server said nothing (a time-out)."""
+    uncertain_cost: float = 0.0
+    version: ClassVar[int] = 2
+    upcasters: ClassVar[dict[int, Upcaster]] = {1: lambda data: {**data, **UNCERTAIN}}
 
 
 class EmbeddingFailed(Event):
@@ -125,6 +163,11 @@ class EmbeddingFailed(Event):
     message: str
     tokens: int = 0
     cost: float | None = 0.0
+    uncertain_tokens: int = 0
+    uncertain_cost: float = 0.0
+    latency: float = 0.0
+    version: ClassVar[int] = 2
+    upcasters: ClassVar[dict[int, Upcaster]] = {1: lambda data: {**data, **UNCERTAIN, "latency": 0.0}}
 
 
 class EmbeddingCancelled(Event):

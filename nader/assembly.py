@@ -11,12 +11,14 @@ from actors.director import Director
 from actors.gateway import Embedding, Gateway
 from actors.librarian import Librarian
 from actors.modifier import Modifier
+from actors.outage import Outage
 from actors.papers import PaperReader
 from actors.proposer import Proposer
 from actors.reader import Reader
 from actors.reflector import Reflector
 from actors.trainer import Result, Trainer, Training
 from events.training import ResultReused, TrainingCompleted
+from nader.errors import SettingsError
 from nader.ground import data_dir_of
 from nader.llm import (
     Budget,
@@ -34,6 +36,7 @@ from nader.llm import (
     RetryPolicy,
     RuleBasedDesigner,
     Spent,
+    missing_models,
 )
 from nader.settings import CampaignSettings, TrainingSettings
 from nader.training import Backend, LocalBackend, Progress, Slot, make_slots, suggest_slots
@@ -105,17 +108,20 @@ def gateway_of(
     limiter = Limiter(llm.concurrency, llm.requests_per_minute or None, llm.tokens_per_minute or None)
     policy = RetryPolicy(attempts=llm.retries + 1, deadline_s=llm.deadline_s, first_wait_s=llm.backoff_s)
     budget = _budget(settings, views)
+    outage = Outage(llm.outage_after)
     gateway = Gateway(
         _chat_backends(settings, workspace),
         limiter=limiter,
         budget=budget,
         policy=policy,
         prices=prices_of(settings),
+        outage=outage,
         recorded=recorded,
+        models=(lambda agent: model_of(settings, agent)) if llm.backend == "openai" else None,
     )
     embedder = embedder_of(settings)
     return gateway, Embedding(
-        embedder, limiter=limiter, budget=budget, policy=policy, prices=prices_of(settings)
+        embedder, limiter=limiter, budget=budget, policy=policy, prices=prices_of(settings), outage=outage
     )
 
 
@@ -123,6 +129,36 @@ def prices_of(settings: CampaignSettings) -> Prices:
     """The built-in list of prices, the settings' own in front."""
     own = {model: Price(input=pair[0], output=pair[1]) for model, pair in settings.llm.prices.items()}
     return Prices.with_own(own)
+
+
+async def require_models(settings: CampaignSettings) -> None:
+    """Ask the endpoint, before anything begins, whether it has the models that the settings name.
+
+    Raises `SettingsError` where it says that it has not; an endpoint that is away, or lists no models, is
+    left to the first question.
+    """
+    llm = settings.llm
+    if llm.backend != "openai":
+        return
+    connection = connection_of(settings)
+    try:
+        backend = OpenAIChat(connection, api=llm.api)
+        missing = await missing_models(connection, backend, chat_models(settings))
+    finally:
+        await connection.aclose()
+    for model, reason in missing.items():
+        agents = [agent for agent, named in llm.models.items() if named == model]
+        raise SettingsError(f"{reason}; set {f'llm.models.{agents[0]}' if agents else 'llm.model'}")
+
+
+def model_of(settings: CampaignSettings, agent: str) -> str:
+    """The chat model that an agent asks."""
+    return {str(name): model for name, model in settings.llm.models.items()}.get(agent, settings.llm.model)
+
+
+def chat_models(settings: CampaignSettings) -> list[str]:
+    """The chat models that the settings name, each once."""
+    return list(dict.fromkeys([settings.llm.model, *settings.llm.models.values()]))
 
 
 def embedder_of(settings: CampaignSettings) -> Embedder:
@@ -181,10 +217,12 @@ def known_results(log: LogReader) -> dict[str, tuple[str, Result]]:
 def _budget(settings: CampaignSettings, views: Views) -> Budget:
     budget = settings.budget
     total = views.ledger.totals()
-    roles = set(budget.money_per_agent) | set(budget.tokens_per_agent)
+    roles = {*budget.money_per_agent, *budget.tokens_per_agent, *budget.hours_per_agent}
     caps = {
         str(role): Caps(
-            money=budget.money_per_agent.get(role) or None, tokens=budget.tokens_per_agent.get(role) or None
+            money=budget.money_per_agent.get(role) or None,
+            tokens=budget.tokens_per_agent.get(role) or None,
+            time=budget.hours_per_agent.get(role, 0.0) * 3600 or None,
         )
         for role in sorted(roles)
     }
@@ -199,7 +237,7 @@ def _budget(settings: CampaignSettings, views: Views) -> Budget:
 def _spent(row: Totals) -> Spent:
     """What earlier processes spent; what a server may have charged without a word counts in full."""
     tokens = row.input_tokens + row.output_tokens + row.uncertain_tokens
-    return Spent(row.cost + row.uncertain_cost, tokens, 0.0)
+    return Spent(row.cost + row.uncertain_cost, tokens, row.wait_seconds)
 
 
 def _chat_backends(settings: CampaignSettings, workspace: Workspace) -> dict[str, ChatBackend]:

@@ -11,7 +11,7 @@ from actors.runtime import Ending, Runtime, external
 from events import Envelope
 from events.campaign import CampaignResumed, CampaignStarted, Forked, SettingsChanged
 from events.llm import ChatCompleted, ChatRequested
-from nader.assembly import Assembly, assemble
+from nader.assembly import Assembly, assemble, require_models
 from nader.errors import SettingsError, WorkspaceError
 from nader.experience import imported
 from nader.ground import (
@@ -26,6 +26,7 @@ from nader.ground import (
     text_blobs,
     text_digest,
 )
+from nader.lost_calls import lost_calls
 from nader.settings import CampaignSettings, changed, differences, validated
 from nader.training import Backend, Progress
 from nader.workspace import Workspace, campaigns, find_run, fold, require_name
@@ -71,6 +72,7 @@ class Campaign:
         text = base_text(settings.search.base)
         ground = ground_of(settings, {})
         preflight(settings, workspace, text, ground)
+        await require_models(settings)
         log = await Log.open(workspace.log, create=True, synchronous=settings.synchronous)
         try:
             ground = ground.model_copy(update={"libraries": library_positions(settings, log)})
@@ -115,6 +117,11 @@ class Campaign:
                 changed_settings, blobs = settings_changed(views, sets, log)
                 events.append(external(changed_settings))
             if not (views.status.finished() is not None and not sets):
+                settings = validated(
+                    changed_settings.settings if sets else views.status.settings(), where="the log's settings"
+                )
+                await require_models(settings)
+                events += lost_calls(log, views, settings)
                 await log.append(branch, events, blobs=blobs)
                 views, history = fold(log, branch)
             return cls(workspace, log, branch, views, history)

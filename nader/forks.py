@@ -7,11 +7,13 @@ from actors.history import History
 from actors.keys import effect_key
 from actors.runtime import external
 from events import Envelope, Event, Pending, encode
-from events.campaign import Forked
+from events.campaign import CampaignFinished, CampaignPaused, Forked
 from events.llm import ChatCancelled, ChatRequested, EmbeddingCancelled, EmbeddingRequested
 from events.training import TrainingCancelled, TrainingRequested
 from nader.campaign import free_name, is_half_made, require_free, settings_changed
 from nader.errors import WorkspaceError
+from nader.lost_calls import lost_calls
+from nader.settings import validated
 from nader.workspace import LIBRARY, Workspace, find_run, fold
 from store import Log
 
@@ -72,12 +74,26 @@ async def fork(
                 events.append(external(changed))
             if cancel:
                 events.extend(_cancelled(history))
+        events += await asyncio.to_thread(_lost, log, parent, at)
         if begun is None:
             await log.create_branch(branch, run=info.run, parent=parent, position=at)
         await log.append(branch, events, blobs=blobs)
         return branch
     finally:
         await log.close()
+
+
+def _lost(log: Log, parent: str, at: int) -> list[Pending]:
+    """What calls of the shared history may have cost, where the parent's process was killed and no later end
+    tells it.
+    """
+    head = log.head(parent).position
+    last = next(iter(log.read(parent, after=head - 1)), None)
+    if last is not None and last.type in (CampaignPaused.__name__, CampaignFinished.__name__):
+        return []
+    views, _ = fold(log, parent)
+    settings = validated(views.status.settings(), where="the log's settings")
+    return [p for p in lost_calls(log, views, settings) if p.causation is not None and p.causation <= at]
 
 
 def _cancelled(history: History) -> list[Pending]:

@@ -164,7 +164,7 @@ def model(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 async def endpoint(settings: CampaignSettings) -> list[Finding]:
     """What the endpoint of the language model says of itself; a short question is asked."""
-    from nader.assembly import connection_of, embedder_of
+    from nader.assembly import chat_models, connection_of, embedder_of
     from nader.llm import OpenAIChat, OpenAIEmbedder
     from nader.llm.check import check_endpoint
 
@@ -174,7 +174,10 @@ async def endpoint(settings: CampaignSettings) -> list[Finding]:
     embedder = embedder_of(settings)
     try:
         checks = await check_endpoint(
-            connection, backend, llm.model, embedder if isinstance(embedder, OpenAIEmbedder) else None
+            connection,
+            backend,
+            chat_models(settings),
+            embedder if isinstance(embedder, OpenAIEmbedder) else None,
         )
     finally:
         await connection.aclose()

@@ -31,6 +31,11 @@ def _cost(e: Any) -> str:
     return f"{count(e.input_tokens)} + {count(e.output_tokens)} tokens, {money(e.cost)}"
 
 
+def _try(e: Any) -> str:
+    which = f"try {e.attempt}" if e.attempt else "a try"
+    return f"{which}: {e.error}: {e.message}{f'; next in {duration(e.wait)}' if e.wait else ''}"
+
+
 def _or(text: str, other: str) -> str:
     return text or other
 
@@ -100,9 +105,7 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "ChatRequested": lambda e: (
         f"{e.agent} asks {_or(e.model, e.backend)}: {e.prompt} (version {e.prompt_version})"
     ),
-    "ChatAttempted": lambda e: (
-        f"try {e.attempt}: {e.error}: {e.message}{f'; next in {duration(e.wait)}' if e.wait else ''}"
-    ),
+    "ChatAttempted": lambda e: _try(e),
     "ChatCompleted": lambda e: (
         f"{_or(e.model, e.backend)} answered: {_cost(e)}, {duration(e.latency)}"
         f"{f', taken from {e.reused}' if e.reused else ''}"
@@ -112,6 +115,7 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     ),
     "ChatCancelled": lambda e: e.reason,
     "EmbeddingRequested": lambda e: f"{number_of(e.count, 'text')} to {e.embedder}",
+    "EmbeddingAttempted": lambda e: _try(e),
     "EmbeddingCompleted": lambda e: f"{number_of(e.count, 'vector')} of {e.dimension} from {e.embedder}",
     "EmbeddingFailed": lambda e: f"{e.kind}: {e.message}",
     "EmbeddingCancelled": lambda e: e.reason,

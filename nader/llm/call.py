@@ -59,16 +59,23 @@ class Attempt(BaseModel):
 
     number: int
     outcome: str
-    """`ok`, or the kind of error."""
+    """`ok`, `cancelled`, or the kind of error."""
     message: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    cost: float | None = 0.0
+    """US dollars for those tokens; None where the model's price is unknown."""
+    uncertain_tokens: int = 0
+    """The most it may have taken without the server saying so."""
+    uncertain_cost: float = 0.0
     latency_s: float = 0.0
     wait_s: float = 0.0
     """Seconds until the next try; 0 where there is none."""
 
 
 OnAttempt = Callable[[Attempt], Awaitable[None] | None]
+CANCELLED = "cancelled"
+"""Outcome of a try that was under way when its call was cancelled."""
 
 
 async def call(
@@ -163,27 +170,34 @@ class _Call:
         self._tokens = (0, 0)
         self._uncertain = 0
         self._uncertain_cost = 0.0
+        self._last = Attempt(number=0, outcome="ok")
+        """What the newest try took; nothing, as long as it was not sent."""
 
     async def run(self, ask: Callable[[], Awaitable[Reply]]) -> Reply:
         began = self._clock.now()
         while True:
             self._number += 1
-            started = self._clock.now()
+            self._last = Attempt(number=self._number, outcome="ok")
             try:
                 reply = await self._attempt(ask)
+            except anyio.get_cancelled_exc_class():
+                took = self._last.input_tokens + self._last.output_tokens + self._last.uncertain_tokens
+                if took:
+                    await self._tell(CANCELLED, "broken off while it was under way.", 0.0)
+                raise
             except LLMError as error:
                 if error.kind in (ErrorKind.BUDGET, ErrorKind.UNKNOWN_PRICE):
                     self._number -= 1  # nothing was sent
                     raise self._summed(error, began) from error.__cause__
                 wait = self._policy.wait(self._number, error, self._clock.jitter())
-                await self._tell(error.kind.value, error, started, wait or 0.0)
+                await self._tell(error.kind.value, error.message, wait or 0.0)
                 if wait is None:
                     raise self._summed(error, began) from error.__cause__
                 if error.retry_after:
                     self._limiter.pause(error.retry_after)
                 await self._clock.sleep(wait)
                 continue
-            await self._tell("ok", reply, started, 0.0)
+            await self._tell("ok", "", 0.0)
             return self._total(reply, began)
 
     async def _attempt(self, ask: Callable[[], Awaitable[Reply]]) -> Reply:
@@ -194,11 +208,15 @@ class _Call:
             self._limiter.slot(most) as sent,
         ):
             started = self._clock.now()
-            hold.settled = hold.reserved  # should this be cancelled, it may have cost all that
+            hold.settled = hold.reserved  # should this break in an unknown way, it may have cost all that
             allowed = hold.reserved.time if self._deadline is not None else None
             try:
                 with anyio.fail_after(allowed):
                     reply = await ask()
+            except anyio.get_cancelled_exc_class():
+                # Sent, and nobody will hear what it took.
+                hold.settled = self._book(LLMError(ErrorKind.TIMEOUT, ""), started)
+                raise
             except TimeoutError:
                 error = LLMError(ErrorKind.TIMEOUT, f"no complete answer within {allowed or 0.0:g} s.")
                 hold.settled = self._book(error, started)
@@ -217,29 +235,29 @@ class _Call:
         self._tokens = (self._tokens[0] + took[0], self._tokens[1] + took[1])
         seconds = self._clock.now() - started if self._deadline is not None else 0.0
         charged = result.kind in UNCERTAIN if isinstance(result, LLMError) else True
-        if charged and not result.usage_known:
-            # Sent, and perhaps charged for without a word: what we cannot know counts at its most.
-            money = self._cost(*self._most) or 0.0
-            self._uncertain += sum(self._most)
-            self._uncertain_cost += money
-            return Spent(money, sum(self._most), seconds)
-        return Spent(self._cost(*took) or 0.0, sum(took), seconds)
+        # Sent, and perhaps charged for without a word: what we cannot know counts at its most.
+        unheard = charged and not result.usage_known
+        most, money = (sum(self._most), self._cost(*self._most) or 0.0) if unheard else (0, 0.0)
+        self._uncertain += most
+        self._uncertain_cost += money
+        self._last = Attempt(
+            number=self._number,
+            outcome="ok",
+            input_tokens=took[0],
+            output_tokens=took[1],
+            cost=self._cost(*took) if any(took) else 0.0,
+            uncertain_tokens=most,
+            uncertain_cost=money,
+            latency_s=self._clock.now() - started,
+        )
+        return Spent((self._last.cost or 0.0) + money, sum(took) + most, seconds)
 
-    async def _tell(
-        self, outcome: str, result: ChatReply | EmbedReply | LLMError, started: float, wait: float
-    ) -> None:
+    async def _tell(self, outcome: str, message: str, wait: float) -> None:
+        """Tell of the newest try."""
         if self._on_attempt is None:
             return
         told = self._on_attempt(
-            Attempt(
-                number=self._number,
-                outcome=outcome,
-                message=result.message if isinstance(result, LLMError) else "",
-                input_tokens=result.input_tokens,
-                output_tokens=getattr(result, "output_tokens", 0),
-                latency_s=self._clock.now() - started,
-                wait_s=wait,
-            )
+            self._last.model_copy(update={"outcome": outcome, "message": message, "wait_s": wait})
         )
         if told is not None:
             await told
@@ -250,18 +268,16 @@ class _Call:
             "cost": self._cost(*self._tokens),
             "attempts": self._number,
             "latency_s": self._clock.now() - began,
+            "uncertain_tokens": self._uncertain,
+            "uncertain_cost": self._uncertain_cost,
         }
         if isinstance(reply, ChatReply):
-            update |= {
-                "output_tokens": self._tokens[1],
-                "uncertain_tokens": self._uncertain,
-                "uncertain_cost": self._uncertain_cost,
-            }
+            update |= {"output_tokens": self._tokens[1]}
         return reply.model_copy(update=update)
 
     def _summed(self, error: LLMError, began: float) -> LLMError:
         error.input_tokens, error.output_tokens = self._tokens
-        error.cost = self._cost(*self._tokens)
+        error.cost = self._cost(*self._tokens) if any(self._tokens) else 0.0
         error.attempts = self._number
         error.latency_s = self._clock.now() - began
         error.uncertain_tokens, error.uncertain_cost = self._uncertain, self._uncertain_cost

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -29,12 +30,15 @@ class Check:
 async def check_endpoint(
     connection: Connection,
     backend: ChatBackend,
-    model: str,
+    models: str | Sequence[str],
     embedder: OpenAIEmbedder | None = None,
     *,
     deadline_s: float = 30.0,
 ) -> list[Check]:
-    """Reachable, model offered, a short question answered, context length, embedding size; never raises."""
+    """Reachable, embedding size; of each model: offered, a short question answered, context length. Never
+    raises. With more than one model, each finding about one names it.
+    """
+    models = [models] if isinstance(models, str) else list(dict.fromkeys(models))
     found: list[Check] = []
     listing: dict[str, Any] = {}
     try:
@@ -45,12 +49,40 @@ async def check_endpoint(
         found.append(_unreachable(connection, error))
         if _kind(error) not in (ErrorKind.NO_MODEL, ErrorKind.BAD_REQUEST):
             return found
-    found.append(_offered(listing, model))
-    found.append(await _answers(backend, model, deadline_s))
-    found.append(_context(listing, model))
+    for model in models:
+        answers = await _answers(backend, model, deadline_s)
+        about = [_offered(listing, model, bool(answers.ok)), answers, _context(listing, model)]
+        found += about if len(models) == 1 else [replace(c, name=f"{c.name}, {model}") for c in about]
     if embedder is not None:
         found.append(await _embeds(embedder, deadline_s))
     return found
+
+
+async def missing_models(
+    connection: Connection, backend: ChatBackend, models: Iterable[str], *, deadline_s: float = 10.0
+) -> dict[str, str]:
+    """Models that the server says it does not have, each with its reason; never raises.
+
+    A model that the server lists is there. Some servers list none, or answer to names that they do not list:
+    one that is not listed is asked for a word, and is missing only if the server says so.
+    """
+    try:
+        with anyio.fail_after(deadline_s):
+            listing = await connection.ask("models", deadline_s=deadline_s)
+    except (LLMError, TimeoutError):
+        return {}  # the first question will tell, and will wait for a server that is away
+    names = _models(listing)
+    missing = {}
+    for model in dict.fromkeys(models):
+        if not names or model in names:
+            continue
+        try:
+            with anyio.fail_after(deadline_s):
+                await backend.chat(_question(model, deadline_s, 16))
+        except (LLMError, TimeoutError) as error:
+            if _kind(error) is ErrorKind.NO_MODEL:
+                missing[model] = f"{connection.shown} has no model {model!r}; it lists {_some(names)}"
+    return missing
 
 
 def _unreachable(connection: Connection, error: LLMError | TimeoutError) -> Check:
@@ -73,24 +105,35 @@ def _models(listing: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {str(entry.get("id")): entry for entry in entries}
 
 
-def _offered(listing: dict[str, Any], model: str) -> Check:
+def _some(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:8]) + (", …" if len(ordered) > 8 else "")
+
+
+def _offered(listing: dict[str, Any], model: str, answers: bool) -> Check:
     names = _models(listing)
     if not names:
         return Check("model listed", None, "the server lists no models.")
     if model in names:
         return Check("model listed", True, model)
-    some = ", ".join(sorted(names)[:8]) + (", …" if len(names) > 8 else "")
-    return Check("model listed", False, f"{model!r} is not among {some}.", "set llm.model to one of these.")
+    detail = f"{model!r} is not among {_some(names)}."
+    if answers:
+        return Check("model listed", None, f"{detail} It answers all the same.")
+    return Check("model listed", False, detail, "set llm.model (llm.models for one agent) to one of these.")
 
 
-async def _answers(backend: ChatBackend, model: str, deadline_s: float) -> Check:
-    question = ChatRequest(
+def _question(model: str, deadline_s: float, max_tokens: int) -> ChatRequest:
+    return ChatRequest(
         prompt="judge_relevance",
         messages=(Message(role="user", content="Answer with the single word: ready"),),
         model=model,
-        max_tokens=256,
+        max_tokens=max_tokens,
         deadline_s=deadline_s,
     )
+
+
+async def _answers(backend: ChatBackend, model: str, deadline_s: float) -> Check:
+    question = _question(model, deadline_s, 256)
     for _ in range(4):  # a parameter that the server rejects is left out at the next try
         try:
             with anyio.fail_after(deadline_s):

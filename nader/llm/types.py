@@ -107,6 +107,9 @@ class EmbedReply(BaseModel):
     latency_s: float = 0.0
     attempts: int = 1
     cost: float | None = None
+    uncertain_tokens: int = 0
+    """As in `ChatReply`."""
+    uncertain_cost: float = 0.0
 
 
 @runtime_checkable

@@ -6,10 +6,13 @@ from typing import ClassVar
 
 from events.envelope import Envelope
 from events.llm import (
+    CANCELLED,
+    LOST,
     ChatAttempted,
     ChatCompleted,
     ChatFailed,
     ChatRequested,
+    EmbeddingAttempted,
     EmbeddingCompleted,
     EmbeddingFailed,
     EmbeddingRequested,
@@ -36,7 +39,7 @@ class Totals:
     cost: float = 0.0
     """US dollars, of calls whose price is known."""
     uncertain_tokens: int = 0
-    """The most that failed tries may have taken without the server saying so; no part of the sums above."""
+    """The most that tries may have taken without the server saying so; no part of the sums above."""
     uncertain_cost: float = 0.0
     unknown_price_calls: int = 0
     """Calls whose model has no known price: their cost is missing above."""
@@ -52,6 +55,8 @@ class Totals:
     reused: int = 0
     """Results of equal trainings that were adopted."""
     train_seconds: float = 0.0
+    wait_seconds: float = 0.0
+    """Waited for answers, summed over calls, pauses between tries included."""
 
     def __add__(self, other: "Totals") -> "Totals":
         return Totals(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Totals)))
@@ -67,13 +72,15 @@ class OpenRequest:
     candidate: str | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Entry:
     position: int
     agent: str
     model: str
     candidate: str | None
     totals: Totals
+    until: int | None = None
+    """Position of the end that tells the sum of its call's tries, this one among them."""
 
 
 class Ledger(Projection):
@@ -82,11 +89,18 @@ class Ledger(Projection):
     HANDLES: ClassVar[frozenset[str]] = frozenset(
         {
             "ChatRequested",
+            "CampaignStarted",
+            "CampaignResumed",
+            "CampaignPaused",
+            "CampaignFinished",
+            "Forked",
+            "ReadingStarted",
             "ChatAttempted",
             "ChatCompleted",
             "ChatFailed",
             "ChatCancelled",
             "EmbeddingRequested",
+            "EmbeddingAttempted",
             "EmbeddingCompleted",
             "EmbeddingFailed",
             "EmbeddingCancelled",
@@ -104,6 +118,12 @@ class Ledger(Projection):
         self._requests: dict[int, Envelope] = {}
         self._ended: dict[int, int] = {}
         """Position of the first end, by position of the request."""
+        self._tries: dict[int, list[_Entry]] = {}
+        """What tries of the process at work took, by position of the request; its end will tell their sum."""
+        self._told: set[int] = set()
+        """Requests of which it is known what the process that broke them off had spent."""
+        self._in_order = True
+        """Whether the last process left in order: then it had no call under way."""
 
     # ---- queries
 
@@ -133,8 +153,28 @@ class Ledger(Projection):
             and (position not in self._ended or (upto is not None and self._ended[position] > upto))
         ]
 
+    def unaccounted(self) -> list[Envelope]:
+        """Questions that a process which left without a word may have had under way, in order.
+
+        Their cost is in no sum: whoever takes the log up is to book the most they may have taken.
+        """
+        if self._in_order:
+            return []
+        return [
+            request
+            for position, request in self._requests.items()
+            if position not in self._ended
+            and position not in self._told
+            and request.type in (ChatRequested.__name__, EmbeddingRequested.__name__)
+        ]
+
     def _upto(self, upto: int | None) -> Iterator[_Entry]:
-        return (entry for entry in self._entries if upto is None or entry.position <= upto)
+        return (
+            entry
+            for entry in self._entries
+            if (upto is None or entry.position <= upto)
+            and (entry.until is None or (upto is not None and upto < entry.until))
+        )
 
     def _grouped(self, upto: int | None, name: Callable[[_Entry], str]) -> dict[str, Totals]:
         groups: dict[str, list[_Entry]] = {}
@@ -155,12 +195,47 @@ class Ledger(Projection):
 
     on_ChatCancelled = on_EmbeddingCancelled = on_TrainingCancelled = _end
 
+    def _session(self, envelope: Envelope) -> None:
+        """Another process is at work: what earlier ones spent on a question that has no end stays spent."""
+        self._in_order = False
+        self._tries.clear()
+        self._told.clear()
+
+    on_CampaignStarted = on_CampaignResumed = on_Forked = on_ReadingStarted = _session
+
+    def _left(self, envelope: Envelope) -> None:
+        self._in_order = True
+
+    on_CampaignPaused = on_CampaignFinished = _left
+
     def on_ChatAttempted(self, envelope: Envelope) -> None:
         event = envelope.event
         assert isinstance(event, ChatAttempted)
-        if event.input_tokens or event.output_tokens:
-            totals = Totals(event.input_tokens, event.output_tokens, event.cost or 0.0)
-            self._note(envelope, "", totals)
+        self._attempt(envelope, event, event.input_tokens, event.output_tokens)
+
+    def on_EmbeddingAttempted(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, EmbeddingAttempted)
+        self._attempt(envelope, event, event.tokens, 0)
+
+    def _attempt(
+        self, envelope: Envelope, event: ChatAttempted | EmbeddingAttempted, asked: int, told: int
+    ) -> None:
+        totals = Totals(
+            asked,
+            told,
+            event.cost or 0.0,
+            event.uncertain_tokens,
+            event.uncertain_cost,
+            wait_seconds=event.latency,
+        )
+        request = envelope.causation or 0
+        if event.error in (CANCELLED, LOST):
+            self._told.add(request)
+        if totals != Totals():
+            entry = self._note(envelope, "", totals)
+            if event.error != LOST:
+                self._tries.setdefault(request, []).append(entry)
 
     def on_ChatCompleted(self, envelope: Envelope) -> None:
         event = envelope.event
@@ -178,18 +253,12 @@ class Ledger(Projection):
     def on_EmbeddingFailed(self, envelope: Envelope) -> None:
         event = envelope.event
         assert isinstance(event, EmbeddingFailed)
-        self._enter(envelope, "", Totals(input_tokens=event.tokens, cost=event.cost or 0.0))
+        self._enter(envelope, "", _embedded(event))
 
     def on_EmbeddingCompleted(self, envelope: Envelope) -> None:
         event = envelope.event
         assert isinstance(event, EmbeddingCompleted)
-        totals = Totals(
-            input_tokens=event.tokens,
-            cost=event.cost or 0.0,
-            unknown_price_calls=int(event.cost is None),
-            embedding_calls=1,
-        )
-        self._enter(envelope, event.embedder, totals)
+        self._enter(envelope, event.embedder, _embedded(event, embedding_calls=1))
 
     def on_TrainingCompleted(self, envelope: Envelope) -> None:
         event = envelope.event
@@ -206,9 +275,11 @@ class Ledger(Projection):
 
     def _enter(self, envelope: Envelope, model: str, totals: Totals) -> None:
         self._end(envelope)
+        for entry in self._tries.pop(envelope.causation or 0, ()):
+            entry.until = envelope.position
         self._note(envelope, model, totals)
 
-    def _note(self, envelope: Envelope, model: str, totals: Totals) -> None:
+    def _note(self, envelope: Envelope, model: str, totals: Totals) -> _Entry:
         request = self._requests.get(envelope.causation or 0)
         agent, candidate = "", envelope.correlation
         if request is not None:
@@ -217,7 +288,11 @@ class Ledger(Projection):
             asked = request.event
             if isinstance(asked, ChatRequested):
                 model = model or asked.model
-        self._entries.append(_Entry(envelope.position, agent, model, candidate, totals))
+            elif isinstance(asked, EmbeddingRequested):
+                model = model or asked.embedder
+        entry = _Entry(envelope.position, agent, model, candidate, totals)
+        self._entries.append(entry)
+        return entry
 
 
 def _agent(request: Envelope) -> str:
@@ -232,10 +307,28 @@ def _spent(event: ChatCompleted | ChatFailed, *, chat_calls: int = 0, chat_failu
         cost=event.cost or 0.0,
         uncertain_tokens=event.uncertain_tokens,
         uncertain_cost=event.uncertain_cost,
-        unknown_price_calls=int(event.cost is None),
+        unknown_price_calls=_unpriced(event.cost, event.input_tokens + event.output_tokens, chat_calls),
         chat_calls=chat_calls,
         chat_failures=chat_failures,
+        wait_seconds=event.latency,
     )
+
+
+def _embedded(event: EmbeddingCompleted | EmbeddingFailed, *, embedding_calls: int = 0) -> Totals:
+    return Totals(
+        input_tokens=event.tokens,
+        cost=event.cost or 0.0,
+        uncertain_tokens=event.uncertain_tokens,
+        uncertain_cost=event.uncertain_cost,
+        unknown_price_calls=_unpriced(event.cost, event.tokens, embedding_calls),
+        embedding_calls=embedding_calls,
+        wait_seconds=event.latency,
+    )
+
+
+def _unpriced(cost: float | None, tokens: int, answers: int) -> int:
+    """1 for a call that took something whose price is not known; a refusal that took nothing cost nothing."""
+    return int(cost is None and bool(tokens or answers))
 
 
 def _sum(entries: Iterator[_Entry] | list[_Entry]) -> Totals:

@@ -95,7 +95,6 @@ def test_a_campaign_of_twenty_ends_through_every_fault_and_the_ledger_equals_the
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        (Fault(kind=FaultKind.NO_MODEL, every=1), "no-such-model"),
         (Fault(kind=FaultKind.REFUSAL, every=1), "refusal"),
         (Fault(kind=FaultKind.LENGTH, every=1), "cut-off"),
     ],
@@ -116,14 +115,20 @@ def test_a_server_that_never_answers_usefully_ends_the_campaign_in_order_with_th
 
 @pytest.mark.parametrize(
     ("kind", "endpoint"),
-    [(FaultKind.UNAUTHORISED, "chat"), (FaultKind.QUOTA, "chat"), (FaultKind.UNAUTHORISED, "embeddings")],
+    [
+        (FaultKind.UNAUTHORISED, "chat"),
+        (FaultKind.QUOTA, "chat"),
+        (FaultKind.NO_MODEL, "chat"),
+        (FaultKind.UNAUTHORISED, "embeddings"),
+        (FaultKind.NO_MODEL, "embeddings"),
+    ],
 )
 def test_a_refused_account_pauses_the_campaign_and_costs_no_proposal(tmp_path, kind, endpoint):
     embedder = ("llm.embedder=openai", "llm.embedding_model=scripted", "llm.embedding_dimension=64")
     with serve(Scenario(faults=(Fault(kind=kind, every=1, endpoint=endpoint),))) as server:
         ending = run_campaign(tmp_path, settings(server, "llm.retries=1", *embedder))
     assert ending.kind == "paused"
-    assert ending.reason.startswith(("authentication: ", "quota-exhausted: "))
+    assert ending.reason.startswith(("authentication: ", "quota-exhausted: ", "no-such-model: "))
     views, history = folded(tmp_path)
     assert not [c for c in views.tree.candidates() if c.round]
     asked = "ChatRequested" if endpoint == "chat" else "EmbeddingRequested"

@@ -71,6 +71,11 @@ class ScriptedServer(ThreadingHTTPServer):
         """The base URL for a client."""
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that it works on now."""
+        return self._in_flight
+
     def stats(self) -> dict[str, Any]:
         """Requests, faults, tokens reported, and the most requests at once."""
         with self._lock:

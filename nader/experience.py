@@ -1,6 +1,5 @@
 """Brings the design experience of earlier campaigns into a new one."""
 
-from events import Envelope
 from events.reflection import ExperienceRecorded
 from nader.errors import SettingsError
 from nader.settings import CampaignSettings
@@ -11,25 +10,39 @@ from store import Reader
 def imported(log: Reader, settings: CampaignSettings) -> list[ExperienceRecorded]:
     """The experiences of the runs that the settings name, marked with their origin; the newest of each.
 
-    Raises `SettingsError` where their vectors are another embedder's: two kinds are never mixed in one index.
+    What such a run had itself brought along comes too, under the run that made it. Raises `SettingsError`
+    where their vectors are another embedder's: two kinds are never mixed in one index.
     """
-    llm = settings.llm
-    mine = (llm.embedder_name, llm.embedding_dimension)
-    found: dict[str, Envelope] = {}
+    own: dict[str, ExperienceRecorded] = {}
+    passed_on: dict[str, ExperienceRecorded] = {}
     for run in settings.search.experience_from:
         for envelope in log.read(find_run(log, run).name, types=(ExperienceRecorded.__name__,)):
-            found[f"{run}/{envelope.data()['experience']}"] = envelope
-    events = []
-    for identity, envelope in found.items():
-        event = envelope.event
-        assert isinstance(event, ExperienceRecorded)
-        if (event.embedder, event.dimension) != mine:
-            raise SettingsError(
-                f"the experience of {identity.split('/', 1)[0]} has vectors of {event.embedder} "
-                f"({event.dimension} numbers), and this campaign's are of {mine[0]} ({mine[1]}); "
-                "set llm.embedder to match"
-            )
-        if not event.origin:
-            run = identity.split("/", 1)[0]
-            events.append(event.model_copy(update={"experience": identity, "origin": run, "round": 0}))
-    return events
+            event = envelope.event
+            assert isinstance(event, ExperienceRecorded)
+            _require_same_space(event, run, settings)
+            if event.origin:
+                passed_on[event.experience] = event
+            else:
+                identity = f"{run}/{event.experience}"
+                own[identity] = event.model_copy(update={"experience": identity, "origin": run, "round": 0})
+    # The run that made an experience may have superseded it since another one took it along.
+    return [*(event for identity, event in passed_on.items() if identity not in own), *own.values()]
+
+
+def _require_same_space(event: ExperienceRecorded, run: str, settings: CampaignSettings) -> None:
+    llm = settings.llm
+    if (event.embedder, event.dimension) == (llm.embedder_name, llm.embedding_dimension):
+        return
+    if event.embedder == llm.embedder_name:
+        match = f"llm.embedding_dimension = {event.dimension}"
+    elif event.embedder == "hashed":
+        match = f'llm.embedder = "hashed" and llm.embedding_dimension = {event.dimension}'
+    else:
+        match = (
+            f'llm.embedder = "openai", llm.embedding_model = "{event.embedder}" and '
+            f"llm.embedding_dimension = {event.dimension}"
+        )
+    raise SettingsError(
+        f"the experience of {run} has vectors of {event.embedder} ({event.dimension} numbers), and this "
+        f"campaign's are of {llm.embedder_name} ({llm.embedding_dimension}); set {match} to match"
+    )

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.history import History
+from actors.history import OPERATOR, History
 from events import is_time, readable
+from events.reflection import ReflectionRequested
 from events.training import EpochFinished
 from nader.errors import WorkspaceError
 from store import BranchInfo, Reader
@@ -93,13 +94,25 @@ def campaigns(log: Reader) -> list[BranchInfo]:
     return [b for b in log.branches() if not b.name.startswith(LIBRARY)]
 
 
+def is_reflection(log: Reader, branch: BranchInfo) -> bool:
+    """Whether `nader reflect` made a branch: it begins with a person's requests to reflect."""
+    if branch.parent is None:
+        return False
+    # The fork itself, and a change of settings where there was one, stand before the first request.
+    begin = log.read(branch.name, after=branch.fork_position, upto=branch.fork_position + 3)
+    return any(e.type == ReflectionRequested.__name__ and e.actor == OPERATOR for e in begin)
+
+
 def find_run(log: Reader, name: str | None = None) -> BranchInfo:
-    """The run (or library) of that name, or the newest run. Raises `WorkspaceError` with the nearest name."""
+    """The run (or library) of that name, or the newest run that is no reflection on another.
+
+    Raises `WorkspaceError` with the nearest name.
+    """
     runs = campaigns(log)
     if not runs:
         raise WorkspaceError("this log holds no campaign yet; `nader run` starts one")
     if name is None:
-        return runs[-1]
+        return next((run for run in reversed(runs) if not is_reflection(log, run)), runs[-1])
     for run in log.branches():
         if run.name == name:
             return run

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from nader.cli.failures import INVALID
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, SetOption, WorkspaceOption
 from nader.cli.output import clean, facts, number_of, print_json, stdout
-from nader.reflection import rederive
+from nader.reflection import ReflectionReport, rederive
 from nader.workspace import Workspace
 
 
@@ -28,23 +29,41 @@ def reflect(
     """
     changes = [*(sets or [])]
     changes += [f"llm.model='{model}'"] if model is not None else []
-    report = asyncio.run(rederive(Workspace.at(workspace), run, changes))
+    status = tell(asyncio.run(rederive(Workspace.at(workspace), run, changes)), as_json)
+    if status:
+        raise typer.Exit(status)
+
+
+def tell(report: ReflectionReport, as_json: bool) -> int:
+    """Print what came of a reflection; the exit status, which is 1 while part of it is still to be done."""
+    paused = report.ending.kind == "paused"
     if as_json:
         print_json({"branch": report.branch, "ending": report.ending.kind, "reason": report.ending.reason,
-                    "candidates": report.candidates, "experiences": report.experiences,
-                    "by_kind": report.by_kind})  # fmt: skip
-        return
+                    "candidates": report.candidates, "reflected": report.reflected,
+                    "experiences": report.experiences, "by_kind": report.by_kind,
+                    "by_model": report.by_model, "unanswered": report.unanswered})  # fmt: skip
+        return INVALID if paused else 0
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(report.by_kind.items()))
-    console = stdout()
-    console.print(
-        facts(
-            [
-                ("branch", clean(report.branch)),
-                ("reflected on", number_of(report.candidates, "candidate")),
-                ("experiences", f"{report.experiences}{f' ({kinds})' if kinds else ''}"),
-                ("ended", f"{report.ending.kind}: {clean(report.ending.reason)}"),
-            ]
+    of_all = f"{report.reflected} of " if report.reflected < report.candidates else ""
+    rows = [
+        ("branch", clean(report.branch)),
+        ("reflected on", of_all + number_of(report.candidates, "candidate")),
+        ("experiences", f"{report.experiences}{f' ({kinds})' if kinds else ''}"),
+        (
+            "told by",
+            f"{report.by_model} by {clean(report.model)}, {report.experiences - report.by_model} plain facts",
+        ),
+    ]
+    if report.unanswered:
+        rows.append(
+            ("no answer", f"to {number_of(report.unanswered, 'question')}: plain facts stand instead")
         )
-    )
-    bring = f"""nader run --set 'search.experience_from=["{clean(report.branch)}"]'"""
-    console.print(Text(f"bring them along: {bring}", style="dim"), soft_wrap=True)
+    rows.append(("ended", f"{report.ending.kind}: {clean(report.ending.reason)}"))
+    console = stdout()
+    console.print(facts(rows))
+    hint = f"""bring them along: nader run --set 'search.experience_from=["{clean(report.branch)}"]'"""
+    if paused:
+        hint = f"not all is done; go on with: nader resume {clean(report.branch)}"
+    if paused or report.experiences:
+        console.print(Text(hint, style="dim"), soft_wrap=True)
+    return INVALID if paused else 0

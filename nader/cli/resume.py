@@ -7,8 +7,10 @@ import typer
 
 from nader.campaign import Campaign
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, SetOption, WorkspaceOption
+from nader.cli.reflect import tell
 from nader.cli.running import run_campaign
-from nader.workspace import Workspace
+from nader.reflection import go_on
+from nader.workspace import Workspace, find_run, is_reflection
 
 
 def resume(
@@ -30,8 +32,9 @@ def resume(
     """Go on with a run after Ctrl-C, a crash, a cap or a fork. Nothing that is recorded is asked or
     trained again.
 
-    An unfinished training goes on from its checkpoint. A finished run goes on if a setting makes room for
-    more: `nader resume --candidates 24`.
+    An unfinished training goes on from its checkpoint, a paused reflection (of `nader reflect`) with what is
+    left to reflect on. A finished run goes on if a setting makes room for more: `nader resume --candidates
+    24`.
     """
     changes = [*(sets or [])]
     changes += [f"search.candidates={candidates}"] if candidates is not None else []
@@ -42,5 +45,10 @@ def resume(
 
 
 async def _resume(workspace: Workspace, run: str | None, changes: list[str], as_json: bool) -> int:
+    with workspace.reader() as reader:
+        info = find_run(reader, run)
+        reflection = is_reflection(reader, info)
+    if reflection:  # its campaign is its parent's business; what goes on here is reflecting
+        return tell(await go_on(workspace, info.name, changes), as_json)
     async with await Campaign.resume(workspace, run, changes) as campaign:
         return await run_campaign(campaign, as_json)

@@ -4,16 +4,17 @@ from typing import Any
 
 from rich.text import Text
 
+from events.reflection import ReflectionRequested
 from nader.cli.candidates import gain_text
 from nader.cli.log import when
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
-from nader.cli.output import clean, percent, print_json, stdout, table
-from nader.workspace import LIBRARY, Workspace, fold
+from nader.cli.output import clean, number_of, percent, print_json, stdout, table
+from nader.workspace import LIBRARY, Workspace, fold, is_reflection
 from store import BranchInfo, Reader, lock_holder
 
 
 def runs(workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
-    """List runs, forks and libraries: how far each came, its best candidate, its head hash.
+    """List runs, forks, reflections and libraries: how far each came, its best candidate, its head hash.
 
     Keep a head hash elsewhere to be able to prove later that nothing was cut off the end of a log.
     """
@@ -27,7 +28,8 @@ def runs(workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = F
     console = stdout()
     shown = table("run", "state", "data", ("trained", "right"), "best")
     for row in rows:
-        fork = f"fork of {clean(row['parent'])} at {row['fork_position']}" if row["parent"] else ""
+        what = "reflection on" if row["kind"] == "reflection" else "fork of"
+        fork = f"{what} {clean(row['parent'])} at {row['fork_position']}" if row["parent"] else ""
         best = row["best"]
         shown.add_row(
             _two(Text(clean(row["name"]), style="bold"), fork),
@@ -45,10 +47,11 @@ def _row(log: Reader, info: BranchInfo) -> dict[str, Any]:
     """What is known of a run, with the keys that docs/commands.md promises."""
     head = log.head(info.name)
     row: dict[str, Any] = {
-        "name": info.name, "run": info.run, "parent": info.parent, "fork_position": info.fork_position,
-        "created": info.created, "events": head.position, "head": head.hash,
+        "name": info.name, "kind": _kind(log, info), "run": info.run, "parent": info.parent,
+        "fork_position": info.fork_position, "created": info.created, "events": head.position,
+        "head": head.hash,
     }  # fmt: skip
-    views, _ = fold(log, info.name)
+    views, history = fold(log, info.name)
     status, best = views.status, views.best()
     if info.name.startswith(LIBRARY):
         found = f"{views.knowledge.count()} inspirations"
@@ -62,6 +65,9 @@ def _row(log: Reader, info: BranchInfo) -> dict[str, Any]:
         if paused
         else "not finished"
     )
+    if row["kind"] == "reflection":
+        left = sum(e.type == ReflectionRequested.__name__ for e in history.open_requests())
+        state = f"{number_of(left, 'candidate')} to reflect on" if left else "reflected"
     gain = (
         best.validation - base.validation if best and base and best.validation and base.validation else None
     )
@@ -73,6 +79,14 @@ def _row(log: Reader, info: BranchInfo) -> dict[str, Any]:
         "trained": len(trained),
         "best": best and {"id": best.id, "validation": best.validation, "test": best.test, "gain": gain},
     }
+
+
+def _kind(log: Reader, info: BranchInfo) -> str:
+    if info.name.startswith(LIBRARY):
+        return "library"
+    if is_reflection(log, info):
+        return "reflection"
+    return "fork" if info.parent else "run"
 
 
 def _two(first: Text, second: str) -> Text:

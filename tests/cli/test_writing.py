@@ -4,6 +4,7 @@ they left."""
 import asyncio
 import json
 import os
+import re
 import sqlite3
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from prompts import Message
 from tests.cli.conftest import Nader
 from tests.e2e.campaigns import resume_campaign
 from tests.e2e.simulation import SimulatedBackend
+from tests.servers.openai_server import serve
+from tests.servers.scenario import Scenario
 
 
 def test_a_fork_leaves_its_parent_as_it_was_and_can_be_resumed(nader: Nader, workspace: Path) -> None:
@@ -125,6 +128,36 @@ def test_reflecting_again_goes_into_a_branch_of_its_own(nader: Nader, workspace:
     assert told["branch"] == "run-1-reflect-1" and told["ending"] == "finished" and told["candidates"] > 0
     assert sum(told["by_kind"].values()) == told["experiences"]
     assert nader("log", "run-1", "--epochs", "--json", "-w", workspace).out == before
+
+
+def test_a_reflection_is_listed_as_such_and_is_not_taken_for_the_newest_run(
+    nader: Nader, workspace: Path
+) -> None:
+    newest = nader("tree", "--json", "-w", workspace).json["run"]
+    nader("reflect", "-w", workspace)
+    nader("reflect", "run-1", "--set", "seed=3", "-w", workspace)
+    kinds = {r["name"]: r["kind"] for r in nader("runs", "--json", "-w", workspace).json["runs"]}
+    assert kinds == {
+        "run-1": "run", "other": "fork", "other-reflect-1": "reflection", "run-1-reflect-1": "reflection",
+    }  # fmt: skip
+    assert nader("tree", "--json", "-w", workspace).json["run"] == newest == "other"
+    assert nader("reflect", "--json", "-w", workspace).json["branch"] == "other-reflect-2"
+    listed = nader("runs", "-w", workspace).out
+    assert "reflection on run-1" in listed and "reflected" in listed
+
+
+def test_a_paused_reflection_says_how_to_go_on_and_resume_does(nader: Nader, workspace: Path) -> None:
+    with serve(Scenario()) as server:
+        choices = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+        model = [word for choice in choices for word in ("--set", choice)]
+        paused = nader("reflect", "run-1", *model, "--set", "budget.tokens=9000", "-w", workspace)
+        assert paused.status == 1 and "nader resume run-1-reflect-1" in paused.out
+        assert "bring them along" not in paused.out
+        assert " to reflect on" in nader("runs", "-w", workspace).out
+        done = nader("resume", "run-1-reflect-1", "--set", "budget.tokens=0", "-w", workspace)
+    assert done.status == 0, done.err
+    assert "finished: reflected" in done.out and "bring them along" in done.out
+    assert re.search(r"told by +[1-9]\d* by scripted, \d+ plain facts", done.out)
 
 
 def test_a_list_of_inspirations_becomes_a_library(nader: Nader, tmp_path: Path) -> None:

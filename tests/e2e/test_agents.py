@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from actors.proposer import OWN, SIMPLE_EDITS
+from nader.errors import SettingsError, WorkspaceError
 from nader.graph import base_design, parse, print_block
-from nader.reflection import rederive
+from nader.reflection import go_on, rederive
 from nader.workspace import Workspace
 from prompts.tags import section
 from tests.conftest import shared_data
@@ -25,7 +26,7 @@ from tests.e2e.campaigns import (
 from tests.e2e.reading import read_library
 from tests.e2e.simulation import SimulatedBackend
 from tests.servers.openai_server import serve
-from tests.servers.scenario import Scenario
+from tests.servers.scenario import Fault, FaultKind, Scenario
 
 LONG = (
     "search.base=resnet-basic",
@@ -414,6 +415,76 @@ def test_what_is_learned_can_be_derived_anew_and_the_run_is_not_touched(whole):
     run_campaign(whole, ("search.candidates=1", f"search.experience_from=['{report.branch}']"), name="third")
     brought = [r for r in of_type(events(whole, "third"), "ExperienceRecorded") if r.origin]
     assert {r.origin for r in brought} == {report.branch} and len(brought) == report.experiences
+
+
+def test_a_reflection_on_a_reflection_reflects_once_on_each_candidate(tmp_path):
+    run_campaign(tmp_path, SMALL)
+    first = asyncio.run(rederive(Workspace(tmp_path), RUN))
+    again = asyncio.run(rederive(Workspace(tmp_path), first.branch))
+    assert again.candidates == first.candidates == again.reflected > 0
+    assert again.experiences == first.experiences
+    assert (first.by_model, first.unanswered) == (first.experiences, 0)
+    assert verified(tmp_path, again.branch).ok
+
+
+def test_a_run_without_a_settled_candidate_is_not_reflected_on(tmp_path):
+    run_campaign(tmp_path, SMALL, SimulatedBackend(failing=1.0))
+    with pytest.raises(WorkspaceError, match="no settled candidate yet"):
+        asyncio.run(rederive(Workspace(tmp_path), RUN))
+    with Workspace(tmp_path).reader() as reader:
+        assert [b.name for b in reader.branches()] == [RUN]
+
+
+def test_a_reflection_says_that_no_tip_is_the_models(tmp_path):
+    run_campaign(tmp_path, (*SMALL, "search.base=resnet-basic"))
+    with serve(Scenario(faults=(Fault(kind=FaultKind.REFUSAL, every=1),))) as server:
+        sets = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+        report = asyncio.run(rederive(Workspace(tmp_path), RUN, sets))
+    assert report.ending.kind == "finished" and report.experiences > 0
+    assert (report.by_model, report.unanswered, report.model) == (0, report.experiences, "scripted")
+
+
+def test_a_paused_reflection_goes_on_reflecting_and_leaves_the_campaign_alone(tmp_path):
+    run_campaign(tmp_path, (*SMALL, "search.base=resnet-basic"))
+    with serve(Scenario()) as server:
+        sets = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+        paused = asyncio.run(rederive(Workspace(tmp_path), RUN, (*sets, "budget.tokens=9000")))
+        assert paused.ending.kind == "paused" and paused.reflected < paused.candidates
+        done = asyncio.run(go_on(Workspace(tmp_path), paused.branch, ("budget.tokens=0",)))
+    assert done.ending.reason == "reflected" and done.reflected == done.candidates == paused.candidates
+    assert done.by_model == done.experiences > paused.experiences
+    new = [e for e in events(tmp_path, done.branch) if e.branch == done.branch]
+    assert {e.actor for e in new} <= {"operator", "reflector", "gateway", "embedder"}
+    assert verified(tmp_path, done.branch).ok
+
+
+@pytest.mark.parametrize("named", [["second"], ["second", "first"]])
+def test_experience_that_a_run_had_brought_along_is_passed_on_under_the_run_that_made_it(tmp_path, named):
+    run_campaign(tmp_path, SMALL, name="first")
+    run_campaign(tmp_path, (*SMALL, "seed=1", "search.experience_from=['first']"), name="second")
+    sets = ("search.candidates=1", f"search.experience_from={named}")
+    run_campaign(tmp_path, sets, name="third")
+    own = {f"first/{r.experience}" for r in of_type(events(tmp_path, "first"), "ExperienceRecorded")}
+    made = [r for r in of_type(events(tmp_path, "second"), "ExperienceRecorded") if not r.origin]
+    brought = [r for r in of_type(events(tmp_path, "third"), "ExperienceRecorded") if r.origin]
+    assert Counter(r.experience for r in brought) == Counter(
+        [*own, *(f"second/{r.experience}" for r in made)]
+    ), "each once, whichever run it comes by"
+    assert {r.origin for r in brought} == {"first", "second"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "match"),
+    [
+        ("llm.embedding_dimension=256", "llm.embedding_dimension = 1024 to match"),
+        ("llm.embedder=openai", 'llm.embedder = "hashed" and llm.embedding_dimension = 1024 to match'),
+    ],
+)
+def test_experience_of_another_embedder_is_refused_with_the_setting_that_matches(tmp_path, setting, match):
+    run_campaign(tmp_path, SMALL, name="first")
+    sets = ("llm.backend=openai", "llm.base_url=http://127.0.0.1:9", "search.experience_from=['first']")
+    with pytest.raises(SettingsError, match=match):
+        run_campaign(tmp_path, (*SMALL, *sets, setting))
 
 
 def test_every_trained_candidate_leaves_a_lesson_with_its_gain(whole):

@@ -1,7 +1,12 @@
 """The same seed and the same answers give the same tree, whatever the timing and however many slots."""
 
+import asyncio
+import random
+
 import pytest
 
+from nader.llm import RuleBasedDesigner
+from nader.training import LocalBackend
 from tests.e2e.campaigns import check_log, events, run_campaign, tree
 from tests.e2e.simulation import SimulatedBackend
 
@@ -25,6 +30,37 @@ def test_one_slot_or_three_and_any_delays_give_the_same_tree(tmp_path, lookahead
         trees.append(tree(tmp_path / str(seed)))
     assert trees[0] == trees[1] == trees[2]
     assert len([row for row in trees[0] if row[1] is not None]) >= 8
+
+
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_real_trainings_on_one_slot_or_two_and_slow_answers_give_the_same_tree(
+    tmp_path, lookahead, monkeypatch
+):
+    sets = (
+        "search.candidates=3",
+        "search.width=2",
+        "training.epochs=2",
+        f"search.lookahead={lookahead}",
+        "synchronous=NORMAL",
+    )
+    run_campaign(tmp_path / "one", sets, LocalBackend(1))
+    answer, delay = RuleBasedDesigner.chat, random.Random(lookahead)
+
+    async def slow(self, request):
+        await asyncio.sleep(delay.random())
+        return await answer(self, request)
+
+    monkeypatch.setattr(RuleBasedDesigner, "chat", slow)
+    run_campaign(tmp_path / "two", sets, LocalBackend(2))
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+    trained = [e.event for e in events(tmp_path / "two") if e.type == "CandidateTrained"]
+    assert len(trained) >= 4 and all(e.losses for e in trained)
+    assert losses(tmp_path / "one") == losses(tmp_path / "two")
+
+
+def losses(folder):
+    """Every candidate's curve."""
+    return {e.event.candidate: e.event.losses for e in events(folder) if e.type == "CandidateTrained"}
 
 
 def test_another_seed_gives_another_tree(tmp_path):

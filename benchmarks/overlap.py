@@ -31,7 +31,7 @@ TARGET = 1.15
 async def campaign(
     url: str, lookahead: int, given: argparse.Namespace, folder: Path
 ) -> tuple[float, list[float]]:
-    """Run one campaign; returns its seconds, from the first training's start, and those of its trainings."""
+    """Run one campaign; returns its seconds, its start and its end included, and those of its trainings."""
     sets = [
         "llm.backend=openai", f"llm.base_url={url}", "llm.model=scripted",
         f"search.candidates={given.candidates}",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import zstandard
 
 from events import GENESIS, Envelope, chain_hash
+from nader.errors import WorkspaceError
 from nader.forks import fork
 from nader.portable import Contents, Imported, PortableError, check_file, export_log, import_log
 from nader.workspace import Workspace
@@ -253,7 +255,7 @@ def _repeated_effect(values: list[dict[str, Any]]) -> None:
 
 def _seal(values: list[dict[str, Any]], event: dict[str, Any]) -> None:
     """Give the event the hash of what it is now, as one who knows the format would."""
-    events = [v["event"] for v in values if v.get("event", {}).get("branch") == "run-1"]
+    events = [v["event"] for v in values if v.get("event", {}).get("branch") == event["branch"]]
     before = events[event["position"] - 2]["hash"] if event["position"] > 1 else GENESIS
     names = (
         "id",
@@ -272,6 +274,42 @@ def _seal(values: list[dict[str, Any]], event: dict[str, Any]) -> None:
 
 def _strange_line(values: list[dict[str, Any]]) -> None:
     values.insert(3, {"command": "rm"})
+
+
+def _empty_line(values: list[dict[str, Any]]) -> None:
+    values.insert(3, {})
+
+
+def _listed_line(values: list[Any]) -> None:
+    values.insert(3, [])
+
+
+def _first_event(values: list[dict[str, Any]], **changes: Any) -> None:
+    event = next(v for v in values if "event" in v)["event"]
+    event.update(changes)
+    _seal(values, event)
+
+
+def _without_blob(values: list[dict[str, Any]]) -> None:
+    """A prompt's text is lost; all that is left agrees."""
+    asked = next(v["event"] for v in values if v.get("event", {}).get("type") == "ChatRequested")
+    digest = json.loads(asked["payload"])["messages"][0]["digest"]
+    values.remove(next(v for v in values if v.get("blob") == digest))
+
+
+def _ack(values: list[dict[str, Any]], *changed: Any) -> None:
+    """The first acknowledgement with another actor, cause or position; None leaves one as it is."""
+    ack = next(v["ack"] for v in values if "ack" in v)
+    ack[1:] = [old if new is None else new for old, new in zip(ack[1:], changed, strict=True)]
+
+
+def _header(values: list[dict[str, Any]], index: int, **changes: Any) -> None:
+    values[0]["branches"][index].update(changes)
+
+
+def _told_twice(values: list[dict[str, Any]]) -> None:
+    first = values[0]["branches"][0]
+    values[0]["branches"].append({**first, "parent": first["name"], "fork_position": 3})
 
 
 TAMPERED: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str]] = {
@@ -294,6 +332,30 @@ TAMPERED: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str]] = {
     "a cause that comes later": (_late_cause, "names a cause that does not come before it"),
     "an effect twice": (_repeated_effect, "repeats an effect of the history"),
     "strange line": (_strange_line, "a kind that is not known"),
+    "empty line": (_empty_line, "a kind that is not known: ''"),
+    "a list for a line": (_listed_line, "a kind that is not known: ''"),
+    "a branch told twice": (_told_twice, "it tells of run-1 twice"),
+    "its own parent": (lambda v: _header(v, 0, parent="run-1"), "the parent of run-1 is missing"),
+    "a name that moves": (lambda v: _header(v, 0, name="../up"), r"may be named '../up'"),
+    "a name of escapes": (lambda v: _header(v, 0, run="\x1b[2J"), r"may be named '\\x1b\[2J'"),
+    "no name": (lambda v: _header(v, 0, name=["run-1"]), "no run or library may be named"),
+    "a fork at no position": (lambda v: _header(v, 1, fork_position=-1), "where fork begins and ends"),
+    "a head that is no hash": (lambda v: _header(v, 0, head=[3, "x"]), "where run-1 begins and ends"),
+    "a fork after its end": (lambda v: _header(v, 1, fork_position=10**6), "fork begins after its own end"),
+    "payload of brackets": (lambda v: _first_event(v, payload="[" * 9000), "is of no use: an event of type"),
+    "payload of another shape": (lambda v: _first_event(v, payload="{}"), "position 1 of run-1 is of no use"),
+    "version 0": (lambda v: _first_event(v, version=0), "which this nader does not know"),
+    "a time that is none": (lambda v: _first_event(v, time=1e300), "position 1 of run-1 has a time that is"),
+    "a blob taken out": (
+        _without_blob,
+        r"names a blob that the file does not hold \(\$.messages\[0\].digest",
+    ),
+    "an ack of nobody": (lambda v: _ack(v, "ghost", None, None), "of a cause that no such agent handles"),
+    "an ack of no cause": (lambda v: _ack(v, None, -5, None), "of a cause that no such agent handles"),
+    "an ack of what it does not handle": (lambda v: _ack(v, "modifier", 1, None), "no such agent handles"),
+    "an ack at no position": (lambda v: _ack(v, None, None, "x"), "is out of its place"),
+    "an ack of another position": (lambda v: _ack(v, None, None, 10**6), "is out of its place"),
+    "an ack of no branch": (lambda v: v.insert(5, {"ack": ["a", "director", 1, 1]}), "does not tell of"),
 }
 
 
@@ -309,6 +371,38 @@ def test_a_file_that_was_tampered_with_is_refused_and_nothing_is_written(
     assert "bad.zst cannot be imported" in str(raised.value)
     with Reader(tmp_path / "nader.db") as reader:
         assert reader.branches() == []
+
+
+def test_a_line_nested_without_end_is_one_sentence(file: Path, tmp_path: Path) -> None:
+    text = zstandard.ZstdDecompressor().stream_reader(file.open("rb")).read()
+    first, _, rest = text.partition(b"\n")
+    for deep in (first + b"\n" + b'{"blob":' + b"[" * 100_000 + b"\n" + rest, b"[" * 100_000 + b"\n"):
+        (tmp_path / "deep.zst").write_bytes(zstandard.ZstdCompressor().compress(deep))
+        with pytest.raises(PortableError, match="nested without end"):
+            check_file(tmp_path / "deep.zst")
+
+
+def test_a_prefix_that_makes_no_name_is_refused(file: Path, tmp_path: Path) -> None:
+    for prefix in ("../", "library:", "x" * 70):
+        with pytest.raises(WorkspaceError, match="cannot be named"):
+            load(tmp_path / "nader.db", file, prefix)
+    with Reader(tmp_path / "nader.db") as reader:
+        assert reader.branches() == []
+
+
+def test_a_log_that_has_lost_a_prompt_is_not_exported(source: Path, tmp_path: Path) -> None:
+    shutil.copy(source, tmp_path / "nader.db")
+    with Reader(source) as reader:
+        asked = next(reader.read("run-1", types=["ChatRequested"]))
+    lost = asked.data()["messages"][0]["digest"]
+    with sqlite3.connect(tmp_path / "nader.db") as connection:
+        connection.execute("DELETE FROM blobs WHERE sha256 = ?", (lost,))
+    said = (
+        rf"lost a blob that the event at position {asked.position} of run-1 names \(\$.messages\[0\].digest"
+    )
+    with pytest.raises(PortableError, match=said):
+        export(tmp_path / "nader.db", tmp_path / "out.zst", "run-1")
+    assert not (tmp_path / "out.zst").exists()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])

@@ -1,13 +1,13 @@
 """Checking all of a file before anything of it is written: form, hash chains, blobs, counts."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from events import GENESIS, chain_hash, known_versions
+from events import GENESIS, Envelope, EventError, chain_hash, is_time, known_versions, named_blobs
+from nader.assembly import agents, readers
 from nader.portable.form import (
     Branch,
     Contents,
@@ -16,13 +16,15 @@ from nader.portable.form import (
     naming,
     read_branches,
     read_header,
+    read_line,
     read_lines,
 )
+from nader.settings import CampaignSettings
 from store.lineage import Head
 
 _TEXT, _MAYBE_TEXT = (str,), (str, type(None))
 _KINDS: dict[str, tuple[type, ...]] = {
-    "position": (int,), "id": _TEXT, "time": (float, int), "actor": _TEXT, "type": _TEXT, "version": (int,),
+    "position": (int,), "id": _TEXT, "time": (float,), "actor": _TEXT, "type": _TEXT, "version": (int,),
     "causation": (int, type(None)), "correlation": _MAYBE_TEXT, "effect_key": _MAYBE_TEXT,
     "input_digest": _MAYBE_TEXT, "payload": _TEXT,
 }  # fmt: skip
@@ -42,6 +44,14 @@ class _Checker:
     def __post_init__(self) -> None:
         self._known = set(known_versions())
         self._effects: dict[str, dict[str, int]] = {}
+        self._blobs: set[str] = set()
+        """Those that came so far; a blob stands before the first event that names it."""
+        self._handled: dict[str, set[str]] = {}
+        """The types that the agents of a name handle: a campaign's reader and a library's share theirs."""
+        for agent in (*agents(CampaignSettings()), *readers()):
+            self._handled.setdefault(agent.name, set()).update(agent.handled)
+        self._types: dict[tuple[str, int], str] = {}
+        """Of the events that some agent handles."""
         for branch in self.branches.values():
             if branch.parent is not None:
                 owner = self._owner(branch.parent, branch.fork_position)
@@ -57,7 +67,7 @@ class _Checker:
             )
         if (row["type"], row["version"]) not in self._known:
             raise PortableError(
-                f"it holds {row['type']} version {row['version']}, which this nader does not know: "
+                f"it holds {str(row['type'])[:80]} version {row['version']}, which this nader does not know: "
                 "a newer one wrote it; upgrade nader to import it"
             )
         expected = chain_hash(
@@ -70,7 +80,10 @@ class _Checker:
                 f"the event at position {position} of {name} was changed, or one before it was"
             )
         self._require_storable(row, name)
+        self._require_whole(row, name, head)
         self.heads[name] = Head(position, expected)
+        if any(row["type"] in handled for handled in self._handled.values()):
+            self._types[name, position] = row["type"]
         if position in self.wanted.get(name, ()):
             self.hashes[name, position] = expected
 
@@ -80,8 +93,10 @@ class _Checker:
         for key, kinds in _KINDS.items():
             if not isinstance(row[key], kinds) or isinstance(row[key], bool):
                 raise PortableError(f"{where} has a {key} of a wrong kind")
-        if not 0 <= row["version"] < 2**31 or not 0 <= (row["causation"] or 0) < row["position"]:
+        if row["causation"] is not None and not 1 <= row["causation"] < row["position"]:
             raise PortableError(f"{where} names a cause that does not come before it")
+        if not is_time(row["time"]):
+            raise PortableError(f"{where} has a time that is none")
         key = row["effect_key"]
         if key is not None:
             if any(
@@ -89,6 +104,40 @@ class _Checker:
             ):
                 raise PortableError(f"{where} repeats an effect of the history")
             self._effects.setdefault(name, {})[key] = row["position"]
+
+    def _require_whole(self, row: dict[str, Any], name: str, before: Head) -> None:
+        """The event reads, and the blobs that it names are there."""
+        where = f"the event at position {row['position']} of {name}"
+        fields = {key: row[key] for key in (*_KINDS, "hash")}
+        envelope = Envelope(**fields, seq=0, branch=name, run=self.branches[name].run, prev_hash=before.hash)
+        try:
+            _ = envelope.event
+        except EventError as error:
+            raise PortableError(f"{where} is of no use: {error}") from None
+        for path, digest in named_blobs(envelope):
+            if digest not in self._blobs:
+                raise PortableError(
+                    f"{where} names a blob that the file does not hold ({path} {digest[:64]!r})"
+                )
+
+    def ack(self, name: object, actor: object, cause: object, position: object) -> None:
+        """An acknowledgement says that an agent has finished with a cause that it handles; it counts from
+        where it stands.
+        """
+        if not isinstance(name, str) or name not in self.branches:
+            raise PortableError("it holds an acknowledgement of a branch that it does not tell of")
+        head = self.heads.get(name) or self.start(self.branches[name])
+        where = f"an acknowledgement after position {head.position} of {name}"
+        if type(position) is not int or position != head.position:
+            raise PortableError(f"{where} is out of its place")
+        handled = self._handled.get(actor) if isinstance(actor, str) else None
+        kind = self._type_of(name, cause) if type(cause) is int and 1 <= cause <= position else None
+        if handled is None or kind not in handled:
+            raise PortableError(f"{where} is of a cause that no such agent handles")
+
+    def _type_of(self, name: str, position: int) -> str | None:
+        """The type of an event of a branch's history, if some agent handles it."""
+        return self._types.get((self._owner(name, position), position))
 
     def _history(self, name: str) -> Iterator[tuple[str, int]]:
         """A branch and those it descends from, each with the last position that belongs to the history."""
@@ -124,6 +173,7 @@ class _Checker:
             ) from None
 
     def blob(self, line: dict[str, Any]) -> None:
+        self._blobs.add(line["blob"])
         if hashlib.sha256(blob_bytes(line)).hexdigest() != line["blob"]:
             raise PortableError(f"the blob {line['blob'][:12]}… was changed")
 
@@ -158,8 +208,7 @@ def check_file(
         total = hashlib.sha256(first)
         ended = False
         for line in lines:
-            value = json.loads(line)
-            kind = next(iter(value))
+            kind, value = read_line(line)
             if ended:
                 raise PortableError("it goes on after its last line")
             if kind == "end":
@@ -169,8 +218,8 @@ def check_file(
                 checker.event(value["event"])
             elif kind == "blob":
                 checker.blob(value)
-            elif kind != "ack" or value["ack"][0] not in branches:
-                raise PortableError(f"it holds a line of a kind that is not known: {kind!r}")
+            else:
+                checker.ack(*value["ack"])
             if not ended:
                 checker.counts[kind] += 1
             total.update(line)

@@ -12,7 +12,7 @@ from typing import Any
 
 import zstandard
 
-from events import GENESIS, Envelope
+from events import GENESIS, Envelope, named_blobs, readable
 from nader import __version__
 from nader.portable.form import FORMAT, VERSION, Branch, Contents, PortableError
 from store.errors import OperationalError
@@ -93,7 +93,8 @@ def _write(log: Reader, branches: Sequence[Branch], packed: Any) -> Contents:
         acks = _own_acks(log, branch)
         for actor, cause in acks.pop(branch.fork_position, ()):
             put({"ack": [branch.name, actor, cause, branch.fork_position]})
-        for envelope in log.read(branch.name, branch.fork_position, branch.head.position):
+        for envelope in readable(log.read(branch.name, branch.fork_position, branch.head.position)):
+            _require_blobs(log, envelope, branch.name)
             for digest, data in _blobs(log, envelope.payload.encode(), written):
                 put({"blob": digest, **_packed(data)})
             put({"event": _row(envelope, branch.name)})
@@ -125,6 +126,18 @@ def _own_acks(log: Reader, branch: Branch) -> dict[int, list[tuple[str, int]]]:
         if not shared and branch.fork_position <= position <= branch.head.position:
             own[position].append((actor, cause))
     return own
+
+
+def _require_blobs(log: Reader, envelope: Envelope, name: str) -> None:
+    """Raise PortableError where the log has lost a blob that an event names: no file can be made of it."""
+    for path, digest in named_blobs(envelope):
+        try:
+            log.blob(digest)
+        except OperationalError:
+            raise PortableError(
+                f"the log has lost a blob that the event at position {envelope.position} of {name} names "
+                f"({path} {digest[:12]}…)"
+            ) from None
 
 
 def _blobs(log: Reader, text: bytes, written: set[str]) -> Iterator[tuple[str, bytes]]:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from typing import Any
 import zstandard
 
 from nader.errors import NaderError
-from store.lineage import Head
+from nader.workspace import LIBRARY, is_name
+from store.lineage import MASK, Head
 
 FORMAT = "nader-log"
 VERSION = 1
 LONGEST_LINE = 256 << 20
 """Bytes of one line that are read: a blob of a hundred megabytes fits, an endless line does not."""
+_HASH = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class PortableError(NaderError):
@@ -72,15 +75,45 @@ def read_header(line: bytes) -> dict[str, Any]:
 
 
 def read_branches(header: dict[str, Any]) -> dict[str, Branch]:
+    """The branches that the header tells of, each after the one it descends from."""
     found: dict[str, Branch] = {}
     for row in header["branches"]:
-        if row["parent"] is not None and row["parent"] not in found:
-            raise PortableError(f"the parent of {row['name']} is missing")
-        position, hash = row["head"]
-        found[row["name"]] = Branch(
-            row["name"], row["run"], row["parent"], row["fork_position"], Head(position, hash)
-        )
+        name, parent, fork_position = row["name"], row["parent"], row["fork_position"]
+        head = Head(*row["head"])
+        for given in (name, row["run"]):
+            if not isinstance(given, str) or not is_name(given.removeprefix(LIBRARY)):
+                raise PortableError(f"no run or library may be named {_shown(given)}")
+        if name in found:
+            raise PortableError(f"it tells of {name} twice")
+        if parent is not None and parent not in found:
+            raise PortableError(f"the parent of {name} is missing")
+        if not _is_position(fork_position) or not _is_position(head.position) or not _is_hash(head.hash):
+            raise PortableError(f"it does not say where {name} begins and ends")
+        if fork_position > head.position or (parent is None and fork_position):
+            raise PortableError(f"{name} begins after its own end, or leaves no parent")
+        found[name] = Branch(name, row["run"], parent, fork_position, head)
     return found
+
+
+def read_line(line: bytes) -> tuple[str, dict[str, Any]]:
+    """A line below the header: its kind, and all of it."""
+    value = json.loads(line)
+    kind = next(iter(value), "") if isinstance(value, dict) else ""
+    if kind not in ("event", "blob", "ack", "end"):
+        raise PortableError(f"it holds a line of a kind that is not known: {_shown(kind)}")
+    return kind, value
+
+
+def _is_position(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MASK
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and _HASH.match(value) is not None
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]
 
 
 @contextmanager
@@ -104,7 +137,9 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except PortableError as error:
         raise PortableError(f"{path} cannot be imported: {error}") from None
-    except (zstandard.ZstdError, OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+    except RecursionError:
+        raise PortableError(f"{path} cannot be imported: it is nested without end") from None
+    except (zstandard.ZstdError, OSError, ValueError, KeyError, TypeError) as error:
         raise PortableError(
             f"{path} cannot be imported: it is damaged ({type(error).__name__}: {error})"
         ) from None

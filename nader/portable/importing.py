@@ -1,6 +1,5 @@
 """Adding the runs of a checked file to a log, without changing anything that is there."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 from events import Ack, Pending
 from nader.portable.checking import check_file
-from nader.portable.form import Branch, PortableError, blob_bytes, naming, read_lines
+from nader.portable.form import Branch, PortableError, blob_bytes, naming, read_line, read_lines
+from nader.workspace import LIBRARY, require_name
 from store.lineage import BranchInfo, Head
 from store.log import Log
 
@@ -38,12 +38,15 @@ async def import_log(log: Log, path: Path, prefix: str = "") -> list[Imported]:
         whose name is taken.
 
     Raises PortableError, before anything is written, if the file is not whole or a branch of the log
-    differs from it.
+    differs from it; WorkspaceError if a name would not do with the prefix.
     """
     infos = {info.name: info for info in log.branches()}
     heads = {name: log.head(name) for name in infos}
     positions = {_original(name, prefix): {head.position} for name, head in heads.items()}
     contents, hashes = check_file(path, positions)
+    for branch in contents.branches:
+        if not branch.name.startswith(LIBRARY):
+            require_name(renamed(branch.name, prefix))
     there = {
         branch.name: _agreement(log, branch, renamed(branch.name, prefix), infos, hashes)
         for branch in contents.branches
@@ -62,11 +65,11 @@ async def import_log(log: Log, path: Path, prefix: str = "") -> list[Imported]:
 
 def renamed(name: str, prefix: str) -> str:
     """The name a branch of a file gets in the log."""
-    return name if name.startswith("library:") else f"{prefix}{name}"
+    return name if name.startswith(LIBRARY) else f"{prefix}{name}"
 
 
 def _original(name: str, prefix: str) -> str:
-    return name if name.startswith("library:") else name.removeprefix(prefix)
+    return name if name.startswith(LIBRARY) else name.removeprefix(prefix)
 
 
 def _agreement(
@@ -111,14 +114,14 @@ class _Importer:
     async def run(self, path: Path) -> None:
         """Write all of it; what was written before an error stays, and a second import goes on from there."""
         with read_lines(path) as lines, naming(path):
-            next(lines)
+            next(lines, b"")
             for line in lines:
-                value = json.loads(line)
-                if "blob" in value:
+                kind, value = read_line(line)
+                if kind == "blob":
                     self._fresh[value["blob"]] = blob_bytes(value)
-                elif "event" in value:
+                elif kind == "event":
                     await self._event(value["event"])
-                elif "ack" in value:
+                elif kind == "ack":
                     await self._ack(*value["ack"])
         await self._turn_to(None)
 

@@ -156,9 +156,14 @@ def chain_hash(
     """SHA-256 (hex) that ties an event to all before it.
 
     Fields are joined by U+001F, which canonical JSON escapes and no name of ours contains, so that no two
-    events share a text. `time` enters through `repr`, which is exact for a float. The branch's name is left
-    out: an imported log may be given another.
+    events share a text. A field that may be absent enters as `-` where it is and as `+` and its value where
+    it is not: nothing that can be written there reads as nothing. `time` enters through `repr`, which is
+    exact for a float. The branch's name is left out: an imported log may be given another.
     """
     head = f"{prev_hash}\x1f{position}\x1f{id}\x1f{run}\x1f{time!r}\x1f{actor}\x1f{type}\x1f{version}"
-    tail = f"\x1f{causation}\x1f{correlation}\x1f{effect_key}\x1f{input_digest}\x1f{payload}"
+    cause = "-" if causation is None else f"+{causation}"
+    about = "-" if correlation is None else f"+{correlation}"
+    key = "-" if effect_key is None else f"+{effect_key}"
+    digest = "-" if input_digest is None else f"+{input_digest}"
+    tail = f"\x1f{cause}\x1f{about}\x1f{key}\x1f{digest}\x1f{payload}"
     return hashlib.sha256((head + tail).encode("utf-8", "surrogatepass")).hexdigest()

@@ -20,11 +20,15 @@ _FIELDS = (
     "id, time, actor, type, version, causation, correlation, "
     "effect_key, input_digest, payload, prev_hash, hash"
 )
-_HASHED = b"\x1f".join(b"%b %d %b %b %a %b %b %d %a %b %b %b %b".split())
-"""The bytes that `events.envelope.chain_hash` hashes; `%a` writes None, integers and floats as `repr`
-does.
+_HASHED = b"\x1f".join(b"%%b %%d %%b %%b %%a %%b %%b %%d %b %%b".split(b" "))
+"""The bytes that `events.envelope.chain_hash` hashes, but for the four fields that may be absent; `%a` writes
+floats as `repr` does.
 """
-_NONE = b"None"
+_ANY = _HASHED % b"\x1f".join([b"%b"] * 4)
+_ALL = _HASHED % b"\x1f".join(b"+%d +%b +%b +%b".split())
+"""With all four fields: what an agent emits."""
+_PROGRESS = _HASHED % b"\x1f".join(b"+%d +%b - -".split())
+"""With a cause and what it is about: an epoch, as most of a long log is."""
 _NEXT = f"SELECT {_FIELDS} FROM events WHERE place > ? AND place <= ? ORDER BY place"
 _FIRST = f"SELECT place, {_FIELDS} FROM events WHERE place > ? AND place <= ? ORDER BY place LIMIT 1"
 
@@ -75,7 +79,7 @@ def verify_segments(connection: sqlite3.Connection, segments: Sequence[Segment])
 
 
 def _verify(connection: sqlite3.Connection, segments: Sequence[Segment]) -> ChainReport:
-    sha256 = hashlib.sha256
+    sha256, every, progress, mixed = hashlib.sha256, _ALL, _PROGRESS, _ANY
     previous, position = GENESIS.encode(), 0
     for segment in segments:
         base, run, end = segment.branch << SHIFT, segment.run.encode(), segment.end
@@ -85,11 +89,21 @@ def _verify(connection: sqlite3.Connection, segments: Sequence[Segment]) -> Chai
             rows = connection.execute(_NEXT, (base + position, base + page))
             for position, row in enumerate(rows, position + 1):  # noqa: B020 - goes on from where it stands
                 id, time, actor, kind, version, cause, about, key, digest, payload, prev, hash = row
-                text = _HASHED % (
-                    previous, position, id, run, time, actor, kind, version, cause,
-                    _NONE if about is None else about, _NONE if key is None else key,
-                    _NONE if digest is None else digest, payload,
-                )  # fmt: skip
+                if cause is None or about is None or (key is None) is not (digest is None):
+                    number = None if cause is None else b"%d" % cause
+                    text = mixed % (
+                        previous, position, id, run, time, actor, kind, version,
+                        _marked(number), _marked(about), _marked(key), _marked(digest), payload,
+                    )  # fmt: skip
+                elif key is None:
+                    text = progress % (
+                        previous, position, id, run, time, actor, kind, version, cause, about, payload
+                    )  # fmt: skip
+                else:
+                    text = every % (
+                        previous, position, id, run, time, actor, kind, version, cause, about, key, digest,
+                        payload,
+                    )  # fmt: skip
                 if prev != previous or sha256(text).hexdigest().encode() != hash:
                     return _broken(connection, segment, position, previous)
                 previous = hash
@@ -99,6 +113,11 @@ def _verify(connection: sqlite3.Connection, segments: Sequence[Segment]) -> Chai
         if after is not None or (segment is not segments[-1] and position != end):
             return _broken(connection, segment, position + 1, previous)
     return ChainReport(position, Head(position, previous.decode()))
+
+
+def _marked(value: bytes | None) -> bytes:
+    """A field that may be absent, as it is hashed."""
+    return b"-" if value is None else b"+" + value
 
 
 def _broken(connection: sqlite3.Connection, segment: Segment, expected: int, previous: bytes) -> ChainReport:

@@ -9,8 +9,12 @@ from store.errors import CorruptedError, NewerFormatError, OperationalError, tra
 
 APPLICATION_ID = 0x4E414445
 """`NADE` in ASCII, at byte 68 of the file."""
-FORMAT = 1
+FORMAT = 2
 """The newest format this version writes and reads (`PRAGMA user_version`)."""
+OLDEST = 2
+"""The oldest. Format 1 is of before the first release: its chain hashed an absent field as the text
+`None`.
+"""
 SYNCHRONOUS = ("FULL", "NORMAL")
 WAL_LIMIT = 16 * 1024 * 1024
 """Bytes that the -wal file keeps after a checkpoint has emptied it."""
@@ -119,6 +123,12 @@ def check_format(connection: sqlite3.Connection, path: Path) -> int:
         raise NewerFormatError(
             f"the log {path} has format {number}, and this version of nader reads up to {FORMAT}: "
             "upgrade nader"
+        )
+    if 1 <= number < OLDEST:
+        raise OperationalError(
+            f"the log {path} has format {number}, of before the first release, and this version of nader "
+            f"reads formats from {OLDEST} on: look at it with the version that wrote it, or run the campaign "
+            "again"
         )
     if number < 1:
         raise CorruptedError(f"the log {path} has format {number}, which no version of nader wrote")

@@ -109,7 +109,7 @@ def test_a_fork_brings_what_it_stands_on_and_no_more(source: Path, tmp_path: Pat
 
 def test_the_file_can_be_read_without_nader(file: Path) -> None:
     first, last = lines(file)[0], lines(file)[-1]
-    assert first["format"] == "nader-log" and first["version"] == 1
+    assert first["format"] == "nader-log" and first["version"] == 2
     assert [branch["name"] for branch in first["branches"]] == ["run-1", "fork", "deep"]
     assert last["end"]["event"] == sum("event" in line for line in lines(file))
 
@@ -215,7 +215,11 @@ def _other_format(values: list[dict[str, Any]]) -> None:
 
 
 def _newer_format(values: list[dict[str, Any]]) -> None:
-    values[0]["version"] = 2
+    values[0]["version"] = 3
+
+
+def _older_format(values: list[dict[str, Any]]) -> None:
+    values[0]["version"] = 1
 
 
 def _newer_event(values: list[dict[str, Any]]) -> None:
@@ -323,7 +327,8 @@ TAMPERED: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str]] = {
     "without an end": (_drop_end, "it is cut off"),
     "goes on": (_go_on, "it goes on after its last line"),
     "other format": (_other_format, "is no file of `nader export-log`"),
-    "newer format": (_newer_format, "has format 2, and this nader reads format 1"),
+    "newer format": (_newer_format, "has format 3, and this nader reads format 2: upgrade nader"),
+    "older format": (_older_format, "has format 1, and this nader reads format 2: it is of before the first"),
     "newer event": (_newer_event, "version 99, which this nader does not know"),
     "other head": (_other_head, "does not agree|does not end as the header says"),
     "lost parent": (_lost_parent, "the parent of fork is missing"),

@@ -17,7 +17,8 @@ from nader.workspace import LIBRARY, is_name
 from store.lineage import MASK, Head
 
 FORMAT = "nader-log"
-VERSION = 1
+VERSION = 2
+"""Of the form, and of what the hashes in it are made over (`store.schema.FORMAT`)."""
 LONGEST_LINE = 256 << 20
 """Bytes of one line that are read: a blob of a hundred megabytes fits, an endless line does not."""
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
@@ -68,8 +69,9 @@ def read_header(line: bytes) -> dict[str, Any]:
     if not named:
         raise PortableError("it is no file of `nader export-log`")
     if header["version"] != VERSION:
+        remedy = "it is of before the first release" if header["version"] == 1 else "upgrade nader"
         raise PortableError(
-            f"it has format {header['version']}, and this nader reads format {VERSION}: upgrade nader"
+            f"it has format {header['version']}, and this nader reads format {VERSION}: {remedy}"
         )
     return dict(header)
 

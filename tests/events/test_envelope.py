@@ -50,6 +50,12 @@ def test_two_different_events_never_share_a_text(left, right):
     assert (hashes[0] == hashes[1]) == (left == right)
 
 
+@pytest.mark.parametrize("field", ["causation", "correlation", "effect_key", "input_digest"])
+def test_a_field_that_is_absent_is_not_one_that_says_so(field):
+    hashes = {chain_hash(**{**FIELDS, field: value}) for value in (None, "None", "-", "+", "+-", "", "null")}
+    assert len(hashes) == 7
+
+
 def test_ids_are_unique_and_ordered_by_the_millisecond():
     ids = [new_event_id() for _ in range(2000)]
     assert len(set(ids)) == 2000

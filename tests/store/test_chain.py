@@ -50,6 +50,22 @@ CASES: list[tuple[str, list[str], int, Break]] = [
     ("the time", ["UPDATE events SET time = time + 1e-3 WHERE place = {3}"], 3, Break.CHANGED),
     ("the cause", ["UPDATE events SET causation = 1 WHERE place = {3}"], 3, Break.CHANGED),
     ("the type", ["UPDATE events SET type = 'Other' WHERE place = {7}"], 7, Break.CHANGED),
+    *(
+        (
+            f"{field}, from nothing to {value!r}",
+            [f"UPDATE events SET {field} = '{value}' WHERE place = {{3}}"],
+            3,
+            Break.CHANGED,
+        )
+        for field in ("correlation", "input_digest")
+        for value in ("None", "-", "+", "")
+    ),
+    (
+        "a key, from something to nothing",
+        ["UPDATE events SET effect_key = NULL WHERE place = {3}"],
+        3,
+        Break.CHANGED,
+    ),
     ("a digest", ["UPDATE events SET input_digest = 'x' WHERE place = {7}"], 7, Break.CHANGED),
     ("the hash itself", [f"UPDATE events SET hash = '{'a' * 64}' WHERE place = {{6}}"], 6, Break.CHANGED),
     ("a link back", [f"UPDATE events SET prev_hash = '{'a' * 64}' WHERE place = {{6}}"], 6, Break.CHANGED),
@@ -155,7 +171,14 @@ def test_events_of_every_shape_hold_their_links(tmp_path: Path) -> None:
         async with Log.open(tmp_path / "a.db", create=True) as log:
             await log.create_branch("main", "rún")
             for n, time in enumerate((0.0, 1.5, -2.25, 1e300, 5e-324, 1795672594.0522563, 3)):
-                for about, key, digest in ((None, None, None), ("", f"ké{n}", ""), ("None", None, "é\x1f")):
+                for about, key, digest in (
+                    (None, None, None),
+                    ("", f"ké{n}", ""),
+                    ("None", None, "é\x1f"),
+                    ("r1-1", None, None),
+                    ("r1-1", f"key {n}", None),
+                    (None, f"-{n}", "+"),
+                ):
                     made = Pending(
                         "ac\ttör", "Týpe", n, '{"ü":"\x00 🙂"}', n or None, about, key, digest, f"i{n}", time
                     )

@@ -315,10 +315,22 @@ def assert_refused(path: Path, statement: str) -> None:
     connection.close()
 
 
-def test_a_log_of_format_1_opens_for_ever(tmp_path: Path) -> None:
-    """The golden file was written by the first version; see tests/golden/README.md."""
+def test_a_log_of_before_the_first_release_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """Its chain cannot be checked: it hashed an absent field and the text `None` alike."""
     path = tmp_path / "a.db"
     shutil.copy(REPOSITORY / "tests" / "golden" / "log-format-1.db", path)
+    before = path.read_bytes()
+    with pytest.raises(OperationalError, match=r"format 1, of before the first release, and .* from 2 on"):
+        Reader(path)
+    with pytest.raises(OperationalError, match="format 1, of before the first release"):
+        run(_open(path, create=True))
+    assert path.read_bytes() == before
+
+
+def test_a_log_of_format_2_opens_for_ever(tmp_path: Path) -> None:
+    """The golden file was written by the first release; see tests/golden/README.md."""
+    path = tmp_path / "a.db"
+    shutil.copy(REPOSITORY / "tests" / "golden" / "log-format-2.db", path)
     with Reader(path) as reader:
         assert [(b.name, b.run, b.parent, b.fork_position) for b in reader.branches()] == [
             ("main", "golden", None, 0),
@@ -332,7 +344,7 @@ def test_a_log_of_format_1_opens_for_ever(tmp_path: Path) -> None:
             ("fork", 4, "Noted"),
         ]
         assert events[1].data() == {"n": 1, "text": "größer ∂"}
-        assert reader.head("main").hash == "cf0774c4ad21e337f16bc306907626607e233b8cc3e4531feffb66a65225dc01"
+        assert reader.head("main").hash == "05c23b0eac870001bb1b474bdd73fa9ec867a1d2d0ca0ab8d644fdd04238d7c6"
         assert reader.verify_chain("main").ok and reader.verify_chain("fork").ok
         assert reader.acks("fork") == {("tester", 1): 2}
         assert reader.blob(events[0].data()["blob"]) == b"golden " * 100

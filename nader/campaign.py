@@ -26,6 +26,7 @@ from nader.ground import (
     text_blobs,
     text_digest,
 )
+from nader.hours import FINISH_ON_STOP, hours_capped
 from nader.lost_calls import lost_calls
 from nader.settings import CampaignSettings, changed, differences, validated
 from nader.training import Backend, Progress
@@ -33,12 +34,6 @@ from nader.workspace import Workspace, campaigns, find_run, fold, require_name
 from store import BranchInfo, Log
 from store.projections import Views
 from store.projections.ledger import Recorded
-
-SESSION_STARTS = frozenset({CampaignStarted.__name__, CampaignResumed.__name__, Forked.__name__})
-FINISH_ON_STOP = ("gateway", "embedder")
-"""Effectors whose running requests are waited for at Ctrl-C: a paid answer is not thrown away. Trainings
-checkpoint.
-"""
 
 
 class Campaign:
@@ -160,13 +155,9 @@ class Campaign:
             backend=backend,
         )
         self._runtime = Runtime(self.log, self.branch, self.history, self.views, self._assembly.actors)
-        timer = self._time_cap(settings)
-        self._task = asyncio.ensure_future(self._runtime.run())
-        try:
+        with hours_capped(self._runtime, settings, self.history):
+            self._task = asyncio.ensure_future(self._runtime.run())
             return await self._task
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     def observe(self, watcher: Callable[[Envelope], None]) -> None:
         """Call `watcher` with every event of this run as it is committed, on the event loop."""
@@ -186,17 +177,6 @@ class Campaign:
             # A person may take for ever to answer; the question stays in the inbox.
             finish = () if self.settings.llm.backend == "inbox" else FINISH_ON_STOP
             self._runtime.pause(reason, finish=finish, now=now)
-
-    def _time_cap(self, settings: CampaignSettings) -> asyncio.TimerHandle | None:
-        if not settings.budget.hours:
-            return None
-        left = settings.budget.hours * 3600 - seconds_run(self.history)
-        runtime = self._runtime
-        assert runtime is not None
-        reason = f"budget: the cap of {settings.budget.hours:g} hours of running is reached"
-        return asyncio.get_running_loop().call_later(
-            max(left, 0.0), lambda: runtime.pause(reason, finish=(*FINISH_ON_STOP, "training"))
-        )
 
 
 def settings_changed(views: Views, sets: Sequence[str], log: Log) -> tuple[SettingsChanged, dict[str, bytes]]:
@@ -275,14 +255,3 @@ def recorded_answers(log: Log, branch: str, history: History) -> dict[str, Recor
                 source = f"{forked.parent}:{envelope.position}"
                 answers.setdefault(asked[envelope.causation], Recorded(source, envelope.event))
     return answers
-
-
-def seconds_run(history: History) -> float:
-    """How long the processes of this run have worked on it so far, in seconds."""
-    total, began, last = 0.0, None, 0.0
-    for envelope in history.events:
-        if envelope.type in SESSION_STARTS:
-            total += (last - began) if began is not None else 0.0
-            began = envelope.time
-        last = envelope.time
-    return total + ((last - began) if began is not None else 0.0)

@@ -171,17 +171,23 @@ def check_settings(settings: CampaignSettings) -> None:
         raise SettingsError(
             f"training.device = {device!r}, and torch finds no such GPU here; `nader doctor` says why"
         )
-    _require_prices(settings)
-    llm = settings.llm
-    if llm.backend == "openai" and not _reachable(settings):
-        raise SettingsError(
-            f"llm.backend = 'openai' needs a key in ${llm.api_key_env}, "
-            "or an endpoint in llm.base_url or $OPENAI_BASE_URL"
-        )
+    check_models(settings)
     try:
         parse_objective(settings.search.objective)
     except ObjectiveError as error:
         raise SettingsError(f"search.objective: {error}") from None
+
+
+def check_models(settings: CampaignSettings) -> None:
+    """What the settings ask of language models, as far as it is known here. Raises `SettingsError`."""
+    _require_prices(settings)
+    llm = settings.llm
+    for key, wanted in (("llm.backend", llm.backend), ("llm.embedder", llm.embedder)):
+        if wanted == "openai" and not _reachable(settings):
+            raise SettingsError(
+                f"{key} = 'openai' needs a key in ${llm.api_key_env}, "
+                "or an endpoint in llm.base_url or $OPENAI_BASE_URL"
+            )
 
 
 def _has_gpu(device: str) -> bool:
@@ -197,10 +203,12 @@ def _reachable(settings: CampaignSettings) -> bool:
 def _require_prices(settings: CampaignSettings) -> None:
     """A cap on money needs the price of every model that may be asked."""
     llm, budget = settings.llm, settings.budget
-    if llm.backend != "openai" or not (budget.money or budget.money_per_agent):
+    if not (budget.money or budget.money_per_agent):
         return
+    chat = [llm.model, *llm.models.values()] if llm.backend == "openai" else []
+    embedding = [llm.embedding_model] if llm.embedder == "openai" else []
     known = Prices.with_own({m: Price(input=p[0], output=p[1]) for m, p in llm.prices.items()})
-    for model in dict.fromkeys([llm.model, *llm.models.values()]):
+    for model in dict.fromkeys([*chat, *embedding]):
         if known.of(model) is None:
             raise SettingsError(
                 f"budget.money caps what {model} may cost, and its price is not known; "

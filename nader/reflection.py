@@ -12,10 +12,12 @@ from events import Envelope
 from events.campaign import CampaignResumed, Forked
 from events.llm import ChatCompleted, ChatRequested
 from events.reflection import CandidateClosed, ExperienceRecorded, ReflectionRequested
-from nader.assembly import gateway_of
+from nader.assembly import gateway_of, require_models
 from nader.campaign import free_name, settings_changed
 from nader.errors import WorkspaceError
 from nader.ground import designer_of
+from nader.hours import hours_capped
+from nader.lost_calls import lost_calls
 from nader.settings import validated
 from nader.workspace import Workspace, find_run, fold
 from store import Log
@@ -63,6 +65,11 @@ async def rederive(workspace: Workspace, run: str | None, sets: Sequence[str] = 
         if sets:
             changed, blobs = settings_changed(views, sets, log)
             events.append(external(changed))
+        settings = validated(
+            changed.settings if sets else views.status.settings(), where="the log's settings"
+        )
+        await require_models(settings)
+        events += lost_calls(log, views, settings)
         for candidate, envelope in closed.items():
             again = ReflectionRequested(candidate=candidate, round=envelope.data()["round"])
             events.append(external(again, about=candidate))
@@ -87,6 +94,11 @@ async def go_on(workspace: Workspace, branch: str, sets: Sequence[str] = ()) -> 
         if sets:
             changed, blobs = settings_changed(views, sets, log)
             events.append(external(changed))
+        settings = validated(
+            changed.settings if sets else views.status.settings(), where="the log's settings"
+        )
+        await require_models(settings)
+        events += lost_calls(log, views, settings)
         await log.append(branch, events, blobs=blobs)
         return await _run(workspace, log, branch, info.fork_position)
     finally:
@@ -108,8 +120,9 @@ async def _run(workspace: Workspace, log: Log, branch: str, at: int) -> Reflecti
         return None if waiting() else "reflected"
 
     try:
-        actors = [Reflector(), gateway, embedding]
-        ending = await Runtime(log, branch, history, views, actors, over=over).run()
+        runtime = Runtime(log, branch, history, views, [Reflector(), gateway, embedding], over=over)
+        with hours_capped(runtime, settings, history):
+            ending = await runtime.run()
     finally:
         await gateway.close()
     new = [e for e in history.events if e.position > at]

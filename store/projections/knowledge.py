@@ -128,12 +128,21 @@ class Knowledge(Projection):
     # ---- papers
 
     def papers(self, upto: int | None = None) -> list[PaperFound]:
-        """Papers found by then, in the order of their finding."""
-        return [event for position, event in self._papers if upto is None or position <= upto]
+        """Papers found by then, each once and as it was found last, in the order of their first finding."""
+        return [event for _, event in self._found(upto).values()]
 
     def finished_papers(self, upto: int | None = None) -> dict[str, PaperFinished]:
-        """What became of each paper that is done with by then."""
-        return {event.paper: event for position, event in self._finished if upto is None or position <= upto}
+        """What became of each paper that is done with by then; one found again is to be done again."""
+        found = self._found(upto)
+        return {
+            event.paper: event
+            for position, event in self._finished
+            if (upto is None or position <= upto)
+            and (event.paper not in found or found[event.paper][0] < position)
+        }
+
+    def _found(self, upto: int | None) -> dict[str, tuple[int, PaperFound]]:
+        return {row[1].paper: row for row in self._papers if upto is None or row[0] <= upto}
 
     # ---- vectors
 

@@ -7,6 +7,7 @@ import numpy as np
 from nader.graph.block import Argument, Node, items_of
 from nader.graph.errors import ProblemCode
 from nader.graph.expression import MAX_VALUE, Expression, Mask, Size
+from nader.graph.growth import divides_at_every_batch
 from nader.graph.shapes import Context, Tensor
 
 
@@ -122,6 +123,9 @@ def reshape(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
         message = "The elements of the input cannot be shared out over the sizes of reshape"
         if not (isinstance(want, int) and want == 1):
             ok = context.require(node, have % want == 0, ok, ProblemCode.SHAPE, message, hint, (), inputs)
+        if isinstance(want, np.ndarray) and want.shape[0] > 1:
+            good = divides_at_every_batch(have, want)
+            ok = context.require(node, good, ok, ProblemCode.SHAPE, message, hint, (), inputs)
         sizes[free[0]], ok = _large(context, node, np.maximum(have // want, 1), ok)
     elif have is not want:
         message = "reshape changes the number of elements"

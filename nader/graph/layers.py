@@ -50,9 +50,14 @@ def _window(
                 message, hint = f"{name} is larger than {MAX_WINDOW}", "Use a smaller window."
                 ok = context.require(node, good, ok, ProblemCode.SIZE_LIMIT, message, hint)
     height, width = tensor.sizes[2], tensor.sizes[3]
+    for size, stride in ((height, sh), (width, sw)):
+        if not isinstance(size, int) and size.shape[0] > 1:
+            message = f"{node.op} takes steps along a dimension that grows with the batch, which rounds it"
+            hint = "Keep the batch in dimension 0, or use stride=1."
+            ok = context.require(node, stride == 1, ok, ProblemCode.BATCH, message, hint, (), [tensor])
     reach_h, reach_w = dh * (kh - 1), dw * (kw - 1)
     if not (isinstance(reach_h, int) and isinstance(reach_w, int) and reach_h <= 32 and reach_w <= 32):
-        padded = (tensor.sizes[1], context.keep(height + reach_h), context.keep(width + reach_w))
+        padded = (*tensor.sizes[:2], context.keep(height + reach_h), context.keep(width + reach_w))
         ok = context.limit(node, padded, ok)
     return (kh, kw), (context.ceil_div(height, sh), context.ceil_div(width, sw)), ok
 

@@ -19,6 +19,7 @@ from nader.graph.block import Block, Node
 from nader.graph.describe import describe_shape, describe_sites
 from nader.graph.errors import GraphError, Problem, ProblemCode
 from nader.graph.expression import Evaluated, Expression, Mask, Size, evaluate
+from nader.graph.growth import growth
 from nader.graph.sites import BATCHES, Sites
 
 MAX_ELEMENTS = 2**24
@@ -29,6 +30,9 @@ MAX_SHAPES = 8
 
 TRAINING = np.array([size >= 2 for size in BATCHES])[:, None]
 """bool [batch sizes, 1]: which of BATCHES may be a training batch."""
+
+_ENDS = np.array([[BATCHES[0]], [BATCHES[-1]]], np.float64)
+_EVENLY = "Write a whole number of times B, such as B*H*W, perhaps plus a size without B; B is never rounded."
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,7 @@ class Context:
     _interned: dict[tuple[tuple[int, ...], bytes], Size] = field(default_factory=dict)
     _divided: dict[tuple[int, int], Size] = field(default_factory=dict)
     _small: set[tuple[int, ...]] = field(default_factory=set)
+    _even: dict[str, Mask] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.values: dict[str, Size] = {name: self.keep(value) for name, value in self.sites.values.items()}
@@ -110,6 +115,9 @@ class Context:
             ok = self.require(
                 node, found.small, ok, ProblemCode.SIZE_LIMIT, message, "Choose a smaller size."
             )
+        if "B" in tree.variables:
+            message = f"{what}={tree} does not grow evenly with the batch size B"
+            ok = self.require(node, self._grows_evenly(tree), ok, ProblemCode.BATCH, message, _EVENLY)
         good = (value >= 1) & found.defined
         if good is True:
             return value, ok
@@ -126,6 +134,15 @@ class Context:
             found = Evaluated(self.keep(found.value), found.defined, found.small)
             self._expressions[tree.text] = found
         return found
+
+    def _grows_evenly(self, tree: Expression) -> Mask:
+        """Where an expression is a whole multiple of B plus a number without it, at every batch size."""
+        if tree.op == "name":
+            return True
+        even = self._even.get(tree.text)
+        if even is None:
+            even = self._even[tree.text] = growth(tree, self.values).even
+        return even
 
     # --- problems ---
 
@@ -178,19 +195,34 @@ class Context:
     # --- limits ---
 
     def limit(self, node: Node, sizes: tuple[Size, ...], ok: Mask) -> Mask:
-        """Refuse tensors of more than MAX_ELEMENTS elements for one image."""
+        """Refuse tensors of more than MAX_ELEMENTS elements for each image, in a batch of one or a large one.
+
+        The elements are a polynomial in B (see `nader.graph.growth`), so between the two they are fewer.
+        """
         key = tuple(size if isinstance(size, int) else -id(size) for size in sizes)
         if key in self._small:
             return ok
-        elements: Any = 1.0
-        for size in sizes:
-            elements = elements * (size if isinstance(size, int) else size[:1].astype(np.float64))
-        good = elements <= MAX_ELEMENTS
+        good = self._elements(sizes) <= MAX_ELEMENTS
         if bool(np.all(good)):
             self._small.add(key)
             return ok
-        message = f"The output has more than {MAX_ELEMENTS} elements for one image"
+        if good.ndim == 2 and good.shape[0] == 2:  # as `require` takes it: one row for each of BATCHES
+            good = np.concatenate([np.repeat(good[:1], len(BATCHES) - 1, axis=0), good[1:]])
+        message = f"The output has more than {MAX_ELEMENTS} elements for each image of a batch"
         return self.require(node, good, ok, ProblemCode.SIZE_LIMIT, message, "Make the tensor smaller.")
+
+    def _elements(self, sizes: tuple[Size, ...]) -> Any:
+        """Elements for each image: one row, or one for a batch of 1 and one for the largest of BATCHES."""
+        batch = self.values["B"]
+        images = next((at for at, size in enumerate(sizes) if size is batch), None)
+        elements: Any = np.float64(1.0)
+        for at, size in enumerate(sizes):
+            if isinstance(size, int):
+                elements = elements * size
+            elif at != images:
+                elements = elements * (size if size.shape[0] == 1 else size[[0, -1]]).astype(np.float64)
+        grows = isinstance(elements, np.ndarray) and elements.ndim == 2 and elements.shape[0] == 2
+        return elements / _ENDS if grows and images is None else elements
 
     def limit_weights(self, node: Node, factors: tuple[Size, ...], ok: Mask) -> Mask:
         """Refuse a node of more than MAX_WEIGHTS parameters."""

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from nader.graph.expression import Size
 
-BATCHES = (1, 2, 3, 7, 97)
-"""Batch sizes a block is tried at; evaluation may meet the first, training only the others."""
+BATCHES = (1, 2, 3, 4, 5, 256)
+"""Batch sizes a block is tried at; evaluation may meet the first, training only the others. Why these are
+enough for all is said in `nader.graph.growth`."""
 
 
 class Role(StrEnum):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nader.graph import Block, BlockError, Expression, ResolvedNode, Site, expression, resolve
+from nader.graph import Block, BlockError, ResolvedNode, Site, expression, growth, resolve
 from nader.network.errors import DesignError
 
 Number: TypeAlias = int | float | bool | tuple[int, ...]
@@ -155,22 +155,17 @@ def _padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, i
 
 def _extents(node: ResolvedNode, site: Site) -> tuple[Extent, ...]:
     """The sizes of a reshape or repeat as they grow with the batch."""
+    values = {"C": site.C, "dim": site.dim, "H": site.H, "W": site.W}
     found = []
     for size in node.expressions:
-        one, two, seven = _at_batches(size, site)
-        if seven != one + 6 * (two - one):
+        grows = growth(size, values)
+        if not grows.even:
             raise DesignError(f"node {node.index}: {size} does not grow evenly with the batch")
         python = expression(size.text.replace("//", "/").replace("/", "//"))
-        written = python.text if _at_batches(python, site) == (one, two, seven) else ""
-        found.append(Extent(times=two - one, plus=2 * one - two, written=written))
+        reads = growth(python, values)  # as Python does, which rounds at every division
+        same = reads.even and (reads.times, reads.plus) == (grows.times, grows.plus)
+        found.append(Extent(int(grows.times), int(grows.plus), python.text if same else ""))
     return tuple(found)
-
-
-def _at_batches(size: Expression, site: Site) -> tuple[int, int, int]:
-    """Its value for batches of 1, 2 and 7."""
-    sizes = {"C": site.C, "dim": site.dim, "H": site.H, "W": site.W}
-    one, two, seven = (size.integer({"B": batch} | sizes) for batch in (1, 2, 7))
-    return one, two, seven
 
 
 def _integer(value: object) -> int:

@@ -15,7 +15,7 @@ from random import Random
 from hypothesis import strategies as st
 
 from nader.graph import OPERATORS, Block, Node, Role, Site, make_node
-from nader.graph.block import Argument
+from nader.graph.block import Argument, print_argument
 from nader.graph.expression import Expression, expression
 from nader.graph.operators import Kind
 
@@ -55,6 +55,10 @@ NUMBERS = [
     "B*H",
     "C-dim",
     "B/2",
+    "B*B",
+    "(B+1)//2",
+    "B*C/2",
+    "B*B/B",
 ]
 
 
@@ -441,7 +445,9 @@ def _swap_op(rng: Random, block: Block) -> Block:
 def _bypass(rng: Random, block: Block) -> Block:
     """Take a node out and connect what it fed to its first input."""
     nodes = [
-        node for node in block.nodes if block.inputs_of(node.index) and node.op not in ("input", "output")
+        node
+        for node in block.nodes
+        if node.op not in ("input", "output") and block.inputs_of(node.index)[:1] not in ((), (node.index,))
     ]
     if not nodes:
         return block
@@ -525,6 +531,16 @@ def rewritten(rng: Random, block: Block) -> Block:
     order = rng.sample(list(groups), len(groups))
     edges = [(renumber[s], renumber[t]) for index in order for s, t in groups[index]]
     return Block(f"name{rng.randrange(100)}", tuple(nodes), tuple(edges))
+
+
+def with_arguments_shuffled(rng: Random, block: Block) -> str:
+    """The block's text with the named arguments of every operation in another order."""
+    lines = [f"##{block.name}##"]
+    for node in block.nodes:
+        named = len(node.args) > 1 and OPERATORS[node.op].parameters[0].kind is not Kind.LIST
+        args = [f"{name}={print_argument(value)}" for name, value in rng.sample(node.args, len(node.args))]
+        lines.append(f"{node.index}:{node.op}({', '.join(args)})" if named else str(node))
+    return "\n".join([*lines, *(f"{source}->{target}" for source, target in block.edges)])
 
 
 def _reworded(rng: Random, block: Block, node: Node, index: int) -> Node:

@@ -3,7 +3,6 @@
 import itertools
 from random import Random
 
-import networkx as nx
 import pytest
 from hypothesis import given, settings
 
@@ -15,10 +14,9 @@ from nader.graph import (
     canonical_form,
     digest,
     make_node,
-    node_label,
     parse,
 )
-from nader.graph.canonical import ranks
+from tests.graph.isomorphism import isomorphic
 from tests.graph.strategies import mutate, random_block, random_draft, randoms, rewritten
 
 BASE = """##a##
@@ -217,28 +215,6 @@ def test_ties_that_look_alike_are_told_apart():
 
 
 # --- against networkx ---
-
-
-def labelled(block):
-    """The block as a networkx graph with the documented labels; edges carry an input's place if it counts."""
-    dims = ranks(block)
-    graph = nx.DiGraph()
-    for node in block.nodes:
-        rank = max((dims[source] for source in block.inputs_of(node.index) if source in dims), default=None)
-        graph.add_node(node.index, label=node_label(node, rank))
-    for node in block.nodes:
-        for at, source in enumerate(block.inputs_of(node.index)):
-            graph.add_edge(source, node.index, at=at if node.op in ("concat", "Multiply") else 0)
-    return graph
-
-
-def isomorphic(one, other):
-    return nx.is_isomorphic(
-        labelled(one),
-        labelled(other),
-        node_match=lambda a, b: a["label"] == b["label"],
-        edge_match=lambda a, b: a["at"] == b["at"],
-    )
 
 
 def small_tangle(rng, count=7):

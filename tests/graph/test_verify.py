@@ -88,8 +88,18 @@ WRONG = [
     (("permute(1,2,3,0)", "Linear(4)"), ProblemCode.BATCH, "change with the batch size"),
     (("mean(dim=(0,2,3))", "BN", "repeat(B,1,H,W)"), ProblemCode.SHAPE, "one value for each channel"),
     (("reshape(2,C,H,W)",), ProblemCode.SHAPE, "changes the number of elements"),
-    (("reshape(4,B/4,C,H,W)", "reshape(B,C,H,W)"), ProblemCode.SHAPE, "must be at least 1"),
-    (("reshape(B/2,2,C,H,W)", "reshape(B,C,H,W)"), ProblemCode.SHAPE, "at some batch sizes"),
+    (("reshape(4,B/4,C,H,W)", "reshape(B,C,H,W)"), ProblemCode.BATCH, "does not grow evenly"),
+    (("repeat(B*B,1,1,1)", "mean(dim=0)", "repeat(B,1,1,1)"), ProblemCode.BATCH, "repetitions=B*B does not"),
+    (("repeat((B+1)//2,1,1,1)", "mean(dim=0)", "repeat(B,1,1,1)"), ProblemCode.BATCH, "does not grow evenly"),
+    (("repeat(1+B//128,1,1,1)",), ProblemCode.BATCH, "1+B//128 does not grow evenly"),
+    (("repeat(1+B//1000,1,1,1)",), ProblemCode.BATCH, "1+B//1000 does not grow evenly"),
+    (("repeat(B,1,1,1)", "reshape(B*B,C,H,W)", "reshape(B,B,C,H,W)"), ProblemCode.BATCH, "size=B*B does not"),
+    (
+        ("permute(2,1,0,3)", "MaxPool2d(1,(1024,1))", "max(dim=2)", "permute(2,1,0,3)", "repeat(B,1,1,1)"),
+        ProblemCode.BATCH,
+        "which rounds it",
+    ),
+    (("reshape(B/2,2,C,H,W)", "reshape(B,C,H,W)"), ProblemCode.BATCH, "does not grow evenly"),
     (("reshape(0,C,H,W)",), ProblemCode.SHAPE, "Write B for the batch size"),
     (("reshape(-1,-1,H,W)",), ProblemCode.SHAPE, "more than one -1"),
     (("reshape(-1,C+1,H,W)",), ProblemCode.SHAPE, "cannot be shared out"),
@@ -365,3 +375,65 @@ def test_the_example_of_the_documentation_holds():
     text = page.split("```\n")[1]
     assert check(text, Role.CELL).ok
     assert parse(text).notes == ()
+
+
+# --- the batch ---
+
+ONE_PLACE = [Site(Role.CELL, 8, 8, 8, 8)]
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        ("reshape(B*C,1,H,W)", "BN", "reshape(B,C,H,W)"),
+        ("reshape(B*C//4,4,H,W)", "reshape(B,C,H,W)"),
+        ("reshape(B*(C//4),4,H,W)", "reshape(B,C,H,W)"),
+        ("reshape(B*H*W/4,4,C)", "reshape(B,C,H,W)"),
+        ("reshape(B/2*2,C,H,W)",),
+        ("reshape(B*B//B,C,H,W)",),
+        ("repeat(B/B,1,1,1)",),
+        ("repeat(2*B-1,1,1,1)", "mean(dim=0)", "repeat(B,1,1,1)"),
+        ("repeat(B,1,1,1)", "reshape(-1,C)", "reshape(B,B,C,H,W)", "mean(dim=0)", "reshape(B,C,H,W)"),
+        ("reshape(B*C,-1)", "reshape(B,-1,H,W)"),
+    ],
+)
+def test_a_size_that_grows_evenly_with_the_batch_is_accepted(operations):
+    assert check(chain(*operations), Role.CELL, ONE_PLACE).ok
+
+
+def test_where_the_batch_comes_out_whole_is_said_by_the_place():
+    text = chain("reshape(B*C/4,4,H,W)", "reshape(B,C,H,W)")
+    verdict = check(text, Role.CELL, [Site(Role.CELL, c, c, 4, 4) for c in (4, 6, 8)])
+    assert list(verdict.ok_sites) == [True, False, True]
+    assert [problem.code for problem in verdict.problems] == [ProblemCode.BATCH]
+
+
+def test_a_quotient_that_is_whole_at_the_batches_tried_only_is_refused():
+    # B times 24 * 257 * 5 elements fill B + 1 rows for B = 1 to 5 and 256, but not for 10
+    places = [Site(Role.CELL, 24, 24, 257, 5)]
+    text = chain("reshape(-1)", "reshape(B+1,-1)", "mean(dim=(0,1))", "reshape(1,1,1,1)", "repeat(B,C,H,W)")
+    assert not check(text, Role.CELL, places).ok
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        # a matrix of (B*C*H)² entries is small for one image and has 10^10 for 256
+        ("reshape(B*C*H,W)", "permute(1,0)"),
+        ("repeat(100*B,1,1,1)", "mean(dim=0)", "repeat(B,1,1,1)"),
+    ],
+)
+def test_memory_is_limited_at_a_large_batch_too(operations):
+    site = [Site(Role.CELL, 64, 64, 32, 32)]
+    if operations[0].startswith("reshape"):
+        text = (
+            "##x##\n0:input\n1:output\n2:reshape(B*C*H,W)\n3:permute(1,0)\n4:Multiply\n5:softmax(1)\n"
+            "6:Multiply\n7:reshape(B,C,H,W)\n0->2->3\n2,3->4->5\n5,2->6->7->1\n"
+        )
+    else:
+        text = chain(*operations)
+    verdict = check(text, Role.CELL, site)
+    assert [problem.code for problem in verdict.problems] == [ProblemCode.SIZE_LIMIT]
+    assert "for each image of a batch" in verdict.report()
+    small = check(text, Role.CELL, [Site(Role.CELL, 2, 2, 4, 4)])
+    assert small.ok, small.report()

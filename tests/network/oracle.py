@@ -16,6 +16,7 @@ from tests.network.reading import (
     Refused,
     Value,
     evaluate,
+    grows_evenly,
     items_of,
     only_a_written_minus_one,
     topological_order,
@@ -66,6 +67,10 @@ class Interpreter:
     H: int
     W: int
     layers: dict[int, nn.Module] = field(default_factory=dict)
+    sides: dict[int, set[tuple[int, int]]] = field(default_factory=dict)
+    """The heights and widths that each node with a stride met."""
+    elements: dict[int, dict[int, int]] = field(default_factory=dict)
+    """How many elements each node gave, by the size of the batch."""
 
     def __post_init__(self) -> None:
         self.order = topological_order(self.graph)
@@ -89,11 +94,14 @@ class Interpreter:
                 values[index] = inputs[0] * 1
             else:
                 arguments = {name: evaluate(source, variables) for name, source in sources.items()}
+                if operation in ("Conv2d", "MaxPool2d", "AvgPool2d") and inputs[0].dim() == 4:
+                    self.sides.setdefault(index, set()).add(tuple(inputs[0].shape[2:]))
                 if operation == "reshape":
                     only_a_written_minus_one(sources["shape"], arguments["shape"])
                 values[index] = self._run(index, operation, inputs, arguments, training)
             sides[index] = _sides(operation, sources, before, values[index].dim())
             _allowed(*values[index].shape)
+            self.elements.setdefault(index, {})[x.shape[0]] = values[index].numel()
             if 0 in values[index].shape:
                 raise Refused("a tensor with no elements")
             if operation == "output":
@@ -239,6 +247,33 @@ def broadcast_size(xs: list[torch.Tensor]) -> int:
     return math.prod(np.broadcast_shapes(*(tuple(x.shape) for x in xs)))
 
 
+def _batch_rules(run: Interpreter) -> None:
+    """What the language asks of the batch and PyTorch does not: nothing that has it in it is rounded."""
+    places = (("C", run.C), ("dim", run.dim), ("H", run.H), ("W", run.W))
+    for index, (operation, sources) in run.graph.nodes.items():
+        for item in items_of(sources.get({"reshape": "shape", "repeat": "sizes"}.get(operation, ""), "1")):
+            if not grows_evenly(ast.unparse(item), places):
+                raise Refused(f"{operation} by a size that does not grow evenly with the batch")
+        stride = sources.get("stride", "1" if operation == "Conv2d" else sources.get("kernel_size"))
+        for axis, sides in enumerate(zip(*run.sides.get(index, ()), strict=True)):
+            if len(set(sides)) > 1 and _pair(evaluate(stride or "1", dict(places)))[axis] > 1:
+                raise Refused(f"{operation} in steps along a dimension that grows with the batch")
+
+
+LARGE_BATCH, MOST_FOR_AN_IMAGE = 256, 2**18
+"""The language limits what a large batch takes too: a test says nothing from far below that limit on."""
+
+
+def _in_a_large_batch(run: Interpreter) -> int:
+    """Elements of the largest tensor for each image of a large batch, as they grow from the batches tried."""
+    most = 0
+    for counts in run.elements.values():
+        first, last = min(counts), max(counts)
+        power = math.log(counts[last] / counts[first]) / math.log(last / first) if last > first else 1.0
+        most = max(most, int(counts[first] * (LARGE_BATCH / first) ** power / LARGE_BATCH))
+    return most
+
+
 Batches = tuple[tuple[int, bool], ...]
 """Sizes of batches, and whether they are trained on."""
 USUAL: Batches = ((2, True), (3, True), (1, False))
@@ -260,6 +295,9 @@ def complaint(
                 return f"output {tuple(y.shape)} for a batch of {batch}"
             if training:
                 y.sum().backward()
+        _batch_rules(run)
+        if _in_a_large_batch(run) > MOST_FOR_AN_IMAGE:
+            raise TooLarge
     except (Refused, RuntimeError, ValueError, IndexError, TypeError) as error:
         return f"{type(error).__name__}: {error}".splitlines()[0][:300]
     return None

@@ -15,6 +15,11 @@ SIZES = (
     "C*W", "C*H*W", "B*C", "B*H", "B*H*W", "B*C*H*W", "C+dim", "dim-C", "C-1", "H/2", "W/2", "H//2",
     "W//2", "H*W/4", "C/2*2", "(C+dim)/2", "C*C", "1", "2", "3", "4", "6", "8", "-1", "0",
 )  # fmt: skip
+ODD_BATCHES = (
+    "B*B", "(B+1)//2", "1+B//128", "B*B//B", "B/B", "B/2*2", "B*C/2", "B*H*W//4", "B*C*W//3", "2*B-1",
+    "B+1", "C*B/C", "100*B", "3-B", "(B+C)/2", "B//C*C", "H*(B*W)//2", "B*(C//2)",
+)  # fmt: skip
+"""Sizes with the batch in them: whole multiples of it, at some places or at all, and rounded ones."""
 CHANNELS = (
     "C", "C", "C", "dim", "dim", "C/2", "C//2", "2*C", "C/4", "dim/2", "C+dim", "4", "1", "C-2",
     "C/3*3",
@@ -49,10 +54,15 @@ class _Grower:
         self.values[0] = torch.zeros(2, self.C, self.H, self.W)
         self.variables = {"B": 2, "C": self.C, "dim": self.dim, "H": self.H, "W": self.W}
         self.known: dict[int, list[str]] = {}
+        self.odd: dict[int, list[str]] = {}
         for source in SIZES:
             value = evaluate(source, self.variables)
             assert isinstance(value, int)
             self.known.setdefault(value, []).append(source)
+        for source in ODD_BATCHES:
+            value = evaluate(source, self.variables)
+            assert isinstance(value, int)
+            self.odd.setdefault(value, []).append(source)
 
     def add(self, operation: str, inputs: list[int], **arguments: str) -> int | None:
         """The new node; None where PyTorch refuses it."""
@@ -76,6 +86,8 @@ class _Grower:
     def size(self, value: int) -> str:
         """An expression of that value, right in general more often than by chance."""
         names = self.known.get(value, [])
+        if value in self.odd and self.rng.random() < 0.06:
+            return self.rng.choice(self.odd[value])
         telling = [name for name in names if name.strip("-").isdigit() is False]
         if telling and self.rng.random() < 0.85:
             return self.rng.choice(telling)
@@ -127,12 +139,31 @@ class _Grower:
                 return self.add("softmax", [source], dim=str(rng.randrange(-x.dim(), x.dim())))
             case "permute":
                 return self.add("permute", [source], dims=_listed(self.permutation(x.dim())))
+            case "repeat" if rng.random() < 0.5:
+                return self.through_the_batch(source)
             case "repeat":
                 factors = [
                     rng.choice(("1", "1", "1", "2", self.size(rng.choice((2, self.H))))) for _ in x.shape
                 ]
                 return self.add("repeat", [source], sizes=_listed(factors))
         return self.add("reshape", [source], shape=_listed(self.new_shape(x)))
+
+    def through_the_batch(self, source: int) -> int | None:
+        """Repeated along the batch, made one image (a mean, most times), and as many images again."""
+        x, rng = self.values[source], self.rng
+        rest = ["1"] * (x.dim() - 1)
+        factor = rng.choice((*ODD_BATCHES, "B", "2*B"))
+        if rng.random() < 0.8:
+            many = self.add("repeat", [source], sizes=_listed([factor, *rest]))
+        else:
+            rest_of_shape = [self.size(value) for value in x.shape[1:]]
+            many = self.add("reshape", [source], shape=_listed([factor, *rest_of_shape]))
+        if many is None or rng.random() < 0.2:
+            return many
+        one = self.add(rng.choice(("mean", "max", "sum")), [many], dim="0")
+        if one is None or rng.random() < 0.3:
+            return one
+        return self.add("repeat", [one], sizes=_listed([rng.choice(("B", "B", *ODD_BATCHES)), *rest]))
 
     def convolution(self, x: torch.Tensor) -> dict[str, str]:
         rng = self.rng
@@ -260,7 +291,7 @@ def edited(rng: random.Random, graph: Graph) -> Graph:
             name = rng.choice(list(arguments))
             parts = _parts(arguments[name])
             tupled = parts != [arguments[name]]
-            parts[rng.randrange(len(parts))] = rng.choice(SIZES)
+            parts[rng.randrange(len(parts))] = rng.choice(SIZES if rng.random() < 0.8 else ODD_BATCHES)
             arguments[name] = _listed(parts) if tupled else parts[0]
         case 2:
             nodes[index] = (rng.choice(UNARY), {})

@@ -175,6 +175,22 @@ def only_a_written_minus_one(source: str, shape: Value) -> None:
         raise Refused("a size below one")
 
 
+SOME_BATCHES = (*range(1, 13), 64, 97, 128, 256, 257, 1_000, 4_099, 65_536, 10**6 + 3, 10**9 + 7, 10**15)
+
+
+@lru_cache(maxsize=50_000)
+def grows_evenly(source: str, places: tuple[tuple[str, int], ...]) -> bool:
+    """Whether a size is `times * B + plus` for every batch, as the language asks: by trying many."""
+    if "B" not in variables_of(source):
+        return True
+    values = [evaluate(source, {"B": batch, **dict(places)}) for batch in SOME_BATCHES]
+    one, two = values[:2]
+    return two >= one and all(  # type: ignore[operator]
+        value == one + (batch - 1) * (two - one)  # type: ignore[operator]
+        for batch, value in zip(SOME_BATCHES, values, strict=True)
+    )
+
+
 @lru_cache(maxsize=50_000)
 def variables_of(source: str) -> set[str]:
     """The variables of an expression."""

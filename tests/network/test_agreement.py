@@ -3,16 +3,17 @@
 import dataclasses
 import json
 import random
+from contextlib import suppress
 from fractions import Fraction
 
 import pytest
 import torch
 
-from nader.graph import BlockError, Role, Site, parse, verify
+from nader.graph import BlockError, Role, Site, make_node, parse, verify
 from tests.conftest import shared_data
 from tests.graph import strategies
 from tests.network import agreement
-from tests.network.agreement import disagreements
+from tests.network.agreement import disagreements, misreadings
 from tests.network.random_blocks import edited, random_graph, to_text
 
 ROLE_OF = {"base_block": Role.CELL, "stem_block": Role.STEM, "downsample_block": Role.DOWNSAMPLE}
@@ -107,6 +108,39 @@ def test_the_comparison_catches_a_false_valid_and_a_false_invalid(monkeypatch):
     ] == [True] * 6
 
 
+def test_the_comparison_catches_a_module_that_does_not_run(monkeypatch):
+    def rounding(block, site):
+        return lowered(
+            block.replace(nodes=[make_node(2, "AvgPool2d", kernel_size=2), *block.nodes[:2]]), site
+        )
+
+    lowered = agreement.build
+    monkeypatch.setattr(agreement, "build", rounding)
+    right = "##a##\n0:input\n1:output\n2:ReLU\n0->2->1\n"
+    found = disagreements(right, Role.CELL, _sites(Role.CELL, 1)[:1])
+    assert len(found) == 1
+    assert "PyTorch: the module fails" in found[0]
+
+
+def _misread(monkeypatch, name, replacement) -> str:
+    monkeypatch.setattr(agreement, name, replacement)
+    blocks = [strategies.random_draft(random.Random(seed)) for seed in range(5)]
+    return "\n".join(line for block in blocks for line in misreadings(random.Random(1), block, Role.CELL))
+
+
+def test_the_comparison_catches_a_digest_that_says_too_little_or_too_much(monkeypatch):
+    assert not _misread(monkeypatch, "digest", agreement.digest)
+    assert "digest and networkx differ" in _misread(monkeypatch, "digest", lambda block, role=None: "same")
+    assert "another digest" in _misread(monkeypatch, "digest", lambda block, role=None: str(block))
+
+
+def test_the_comparison_catches_a_print_and_a_wording_that_read_otherwise(monkeypatch):
+    other = "##a##\n0:input\n1:output\n0->1\n"
+    assert "printed block" in _misread(monkeypatch, "print_block", lambda block: other)
+    assert "order of arguments" in _misread(monkeypatch, "with_arguments_shuffled", lambda rng, block: other)
+    assert "another graph" in _misread(monkeypatch, "rewritten", lambda rng, block: parse(other))
+
+
 def _random_case(seed: int) -> tuple[str, Role, list[Site]]:
     """A block and two places for it, by one of two generators of different habits."""
     rng = random.Random(seed)
@@ -129,11 +163,15 @@ def _random_site(rng: random.Random, role: Role, stride: int) -> Site:
 
 
 def check_seeds(first: int, last: int) -> list[str]:
-    """Every disagreement on the random blocks of these seeds, with the block."""
+    """Everything that does not hold for the random blocks of these seeds, with the block: verifier and built
+    module agree with PyTorch, print and reader with each other, digests with networkx."""
     found = []
     for seed in range(first, last):
         text, role, sites = _random_case(seed)
-        found += [f"seed {seed}, {role}\n{text}{line}" for line in disagreements(text, role, sites)]
+        wrong = disagreements(text, role, sites)
+        with suppress(BlockError):  # of a text that is no block there is nothing more to say
+            wrong += misreadings(random.Random(seed), parse(text), role)
+        found += [f"seed {seed}, {role}\n{text}\n{line}" for line in wrong]
     return found
 
 

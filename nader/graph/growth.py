@@ -7,8 +7,8 @@ expression gives for every batch, however large, not only for those that were tr
 Why trying a few batches is enough for all the rest. A size that grows evenly is c0 + c1·(B-1), with c0 >= 1
 and c1 >= 0. Sums and products of such sizes, and their exact quotients by numbers, are sums of
 c_k·binomial(B-1, k) with whole c_k >= 0. `Context.limit` bounds the elements of a tensor, at the largest
-batch tried, by 2^32, and binomial(255, 5) is more: so k <= 4, and five batches in a row decide whether two such sizes are
-equal, or one is a multiple of a number, at all batches.
+batch tried, by 2^32, and binomial(255, 5) is more: so k <= 4, and five batches in a row decide whether two
+such sizes are equal, or one is a multiple of a number, at all batches.
 """
 
 from __future__ import annotations

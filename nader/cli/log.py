@@ -5,7 +5,7 @@ import difflib
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,14 +13,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from events import Envelope, event_types
+from events import Envelope, EventError, event_types, is_time, named_blobs
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, WorkspaceOption
 from nader.cli.output import clean, indented, print_json_line, stdout
 from nader.cli.sentences import sentence
+from nader.conversations import conversations
 from nader.errors import WorkspaceError
 from nader.positions import find_candidate, find_position
 from nader.workspace import Workspace, find_run, fold
-from store import Reader, StoreError
+from store import OperationalError, Reader
 
 ACTOR_STYLES = {
     "director": "magenta",
@@ -34,9 +35,11 @@ ACTOR_STYLES = {
     "operator": "bold",
     "supervisor": "red",
 }
-_EPOCHS = frozenset({"EpochFinished"})
+EPOCHS = ("EpochFinished",)
+"""Types that are shown on demand alone: nine tenths of a long log."""
 _POLL = 0.5
 """Seconds between two looks at a log that is followed."""
+_LOST = "(the log no longer holds this text)"
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -56,6 +59,13 @@ def log(
         str | None, typer.Option("--from", metavar="POSITION", help="From this position on.")
     ] = None,
     last: Annotated[str | None, typer.Option("--to", metavar="POSITION", help="Up to this position.")] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            "--agent",
+            help="What this agent asked its models: each question with its tries and its answer.",
+        ),
+    ] = None,
     epochs: Annotated[bool, typer.Option("--epochs", help="With every epoch of every training.")] = False,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on as events are added, until Ctrl-C.")
@@ -70,30 +80,37 @@ def log(
     """Show what happened, event by event: position, time, actor, type, candidate, and what it says.
 
     Filters are joined by *and*, repeated ones by *or*. A position may be a number, a candidate,
-    `CANDIDATE:STAGE`, `best`, a time or `head`. With `--json`, one event a line. What an agent saw and
-    said: `nader log --actor gateway --candidate best --full`.
+    `CANDIDATE:STAGE`, `best`, a time or `head`. With `--json`, one event a line. What exactly an agent saw
+    and said: `nader log --agent modifier --candidate best --full`.
     """
-    types = _types(type_ or [], epochs)
-    console = stdout()
+    if agent is not None and follow:
+        raise WorkspaceError("--agent puts each answer under its question, and --follow cannot wait for it")
+    types, console = _types(type_ or []), stdout()
+    hidden = () if types or epochs else EPOCHS
     with Workspace.at(workspace).reader() as reader:
         branch = find_run(reader, run).name
-        wanted = _Filter(reader, branch, actor or [], candidate or [], first, last)
+        actors = [*(actor or []), *([] if agent is None else [agent])]
+        wanted = _Filter(reader, branch, actors, candidate or [], first, last)
+        shown = _events(reader, branch, wanted, types, hidden, follow)
+        if agent is not None:
+            shown = _conversations(reader, branch, wanted, types, agent, set(actor or []))
         with contextlib.suppress(KeyboardInterrupt):
-            for envelope in _events(reader, branch, wanted, types, follow):
+            for envelope in shown:
                 _show(console, reader, envelope, full, as_json)
 
 
-def _types(names: list[str], epochs: bool) -> list[str] | None:
-    """The event types to show; None for all. Raises WorkspaceError with the nearest name."""
+def _types(names: list[str]) -> list[str] | None:
+    """The event types that are named, None for all: also those that this version does not know.
+
+    Raises WorkspaceError with the nearest name.
+    """
     known = event_types()
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.4)
             hint = f"did you mean {near[0]}?" if near else f"types are {', '.join(sorted(known))}"
             raise WorkspaceError(f"there is no event type {name!r}; {hint}")
-    if names:
-        return names
-    return None if epochs else sorted(set(known) - _EPOCHS)
+    return names or None
 
 
 class _Filter:
@@ -113,10 +130,11 @@ class _Filter:
             self.first = _number(first) or 1
         words = [word for word in (first, last) if word is not None and _number(word) is None]
         self.actors, self.candidates = set(actors), set(candidates)
-        if words or candidates or actors:
+        if actors:
+            _check_actors(actors, {event.actor for event in log.read(branch, without=EPOCHS)})
+        if words or candidates:
             views, history = fold(log, branch)
             self.candidates = {find_candidate(views, name).id for name in candidates}
-            _check_actors(actors, {event.actor for event in history.events})
             if first is not None and first in words:
                 self.first = find_position(first, log, branch, views, history)
             if last is not None and last in words:
@@ -124,9 +142,11 @@ class _Filter:
 
     def admits(self, envelope: Envelope) -> bool:
         """Whether the event is shown."""
-        return (not self.actors or envelope.actor in self.actors) and (
-            not self.candidates or envelope.correlation in self.candidates
-        )
+        return (not self.actors or envelope.actor in self.actors) and self.is_about(envelope)
+
+    def is_about(self, envelope: Envelope) -> bool:
+        """Whether the event is about a candidate that is asked for."""
+        return not self.candidates or envelope.correlation in self.candidates
 
 
 def _number(word: str) -> int | None:
@@ -141,13 +161,24 @@ def _check_actors(names: list[str], there: set[str]) -> None:
             raise WorkspaceError(f"no actor {name!r} has acted in this run; {hint}")
 
 
+def _conversations(
+    log: Reader, branch: str, wanted: _Filter, types: list[str] | None, agent: str, actors: set[str]
+) -> Iterator[Envelope]:
+    """Each question of an agent, then what belongs to it; the range and the candidates are the questions'."""
+    for told in conversations(log, branch, agent, wanted.first - 1, wanted.last):
+        if wanted.is_about(told.request):
+            for envelope in (told.request, *told.after):
+                if (types is None or envelope.type in types) and (not actors or envelope.actor in actors):
+                    yield envelope
+
+
 def _events(
-    log: Reader, branch: str, wanted: _Filter, types: list[str] | None, follow: bool
+    log: Reader, branch: str, wanted: _Filter, types: list[str] | None, hidden: Sequence[str], follow: bool
 ) -> Iterator[Envelope]:
     """The events in order; with `follow`, those to come too."""
     after = wanted.first - 1
     while True:
-        for envelope in log.read(branch, after, wanted.last, types):
+        for envelope in log.read(branch, after, wanted.last, types, without=hidden):
             after = envelope.position
             if wanted.admits(envelope):
                 yield envelope
@@ -158,14 +189,19 @@ def _events(
 
 def when(moment: float) -> str:
     """A time as people write it, in the local zone."""
-    return datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M:%S")
+    return _local(moment, "%Y-%m-%d %H:%M:%S")
+
+
+def _local(moment: float, form: str) -> str:
+    """A log from elsewhere may hold any number for a time."""
+    return datetime.fromtimestamp(moment).strftime(form) if is_time(moment) else "no time"
 
 
 def event_line(envelope: Envelope) -> Text:
     """An event on one line."""
     return Text.assemble(
         (f"{envelope.position:>6} ", "dim"),
-        (f"{datetime.fromtimestamp(envelope.time):%H:%M:%S} ", "dim"),
+        (f"{_local(envelope.time, '%H:%M:%S')} ", "dim"),
         (f"{clean(envelope.actor):<10} ", ACTOR_STYLES.get(envelope.actor, "")),
         (f"{clean(envelope.correlation or ''):<8} ", "cyan"),
         (f"{clean(envelope.type)}  ", "bold"),
@@ -189,13 +225,21 @@ def event_json(envelope: Envelope) -> dict[str, Any]:
         "effect_key": envelope.effect_key,
         "input_digest": envelope.input_digest,
         "hash": envelope.hash,
-        "event": envelope.data(),
+        "event": payload(envelope),
     }
+
+
+def payload(envelope: Envelope) -> Any:
+    """The payload as it was stored; the bare text of one that does not read."""
+    try:
+        return envelope.data()
+    except EventError:
+        return envelope.payload
 
 
 def _show(console: Console, log: Reader, envelope: Envelope, full: bool, as_json: bool) -> None:
     if as_json:
-        blobs = {"blobs": dict(_texts(log, envelope.data()))} if full else {}
+        blobs = {"blobs": dict(_texts(log, payload(envelope), _named(envelope)))} if full else {}
         print_json_line(event_json(envelope) | blobs)
         return
     console.print(event_line(envelope), soft_wrap=full or not console.is_terminal)
@@ -207,8 +251,9 @@ def _print_fields(console: Console, log: Reader, envelope: Envelope) -> None:
     """Every field of an event; in place of a blob's digest, its text."""
     causes = f"caused by {envelope.causation}" if envelope.causation is not None else "caused from outside"
     console.print(Text(f"       {when(envelope.time)}, {causes}, hash {envelope.hash[:12]}", style="dim"))
-    for name, value in envelope.data().items():
-        texts = list(_texts(log, value))
+    stored, blobs = payload(envelope), _named(envelope)
+    for name, value in (stored if isinstance(stored, dict) else {"payload": stored}).items():
+        texts = list(_texts(log, value, blobs))
         if not texts:
             said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             _print_text(console, name, str(said))
@@ -216,7 +261,7 @@ def _print_fields(console: Console, log: Reader, envelope: Envelope) -> None:
         for index, (digest, text) in enumerate(texts):
             title = f"{name} [{clean(roles[index])}]" if index < len(roles) else name
             console.print(Text(f"       {title}", style="bold").append(f"  {digest[:12]}", style="dim"))
-            for line in clean(text, lines=True).rstrip().splitlines():
+            for line in clean(_LOST if text is None else text, lines=True).rstrip().splitlines():
                 indented(console, Text(line), 9)
 
 
@@ -224,20 +269,33 @@ def _print_text(console: Console, name: str, text: str) -> None:
     indented(console, Text.assemble((f"{clean(name)}: ", "bold"), clean(text)), 7)
 
 
-def _texts(log: Reader, value: Any) -> Iterator[tuple[str, str]]:
-    """(digest, text) of the blobs that a value names, in order; binary ones by their size."""
+def _named(envelope: Envelope) -> set[str]:
+    """Digests that an event names blobs by; of an event that does not read, nobody knows."""
+    try:
+        return {digest for _, digest in named_blobs(envelope)}
+    except EventError:
+        return set()
+
+
+def _texts(log: Reader, value: Any, blobs: set[str]) -> Iterator[tuple[str, str | None]]:
+    """(digest, text) of the blobs that a value names, in order; binary ones by their size.
+
+    None stands for the text of one of `blobs` that is lost. Raises CorruptedError for one that was changed.
+    """
     if isinstance(value, str) and _DIGEST.match(value):
         try:
             data = log.blob(value)
-        except StoreError:  # a digest of something that is no blob
-            return
+        except OperationalError:
+            if value in blobs:
+                yield value, None
+            return  # else it is a digest of something that is no blob
         try:
             yield value, data.decode("utf-8")
         except UnicodeDecodeError:
             yield value, f"({len(data)} bytes)"
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _texts(log, item)
+            yield from _texts(log, item, blobs)
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(log, item)
+            yield from _texts(log, item, blobs)

@@ -12,7 +12,7 @@ from typing import Any
 
 import zstandard
 
-from events import GENESIS, Envelope, named_blobs, readable
+from events import GENESIS, Envelope, EventError, named_blobs, readable
 from nader import __version__
 from nader.portable.form import FORMAT, VERSION, Branch, Contents, PortableError
 from store.errors import OperationalError
@@ -94,7 +94,7 @@ def _write(log: Reader, branches: Sequence[Branch], packed: Any) -> Contents:
         for actor, cause in acks.pop(branch.fork_position, ()):
             put({"ack": [branch.name, actor, cause, branch.fork_position]})
         for envelope in readable(log.read(branch.name, branch.fork_position, branch.head.position)):
-            _require_blobs(log, envelope, branch.name)
+            _require_whole(log, envelope, branch.name)
             for digest, data in _blobs(log, envelope.payload.encode(), written):
                 put({"blob": digest, **_packed(data)})
             put({"event": _row(envelope, branch.name)})
@@ -128,15 +128,19 @@ def _own_acks(log: Reader, branch: Branch) -> dict[int, list[tuple[str, int]]]:
     return own
 
 
-def _require_blobs(log: Reader, envelope: Envelope, name: str) -> None:
-    """Raise PortableError where the log has lost a blob that an event names: no file can be made of it."""
+def _require_whole(log: Reader, envelope: Envelope, name: str) -> None:
+    """Raise PortableError for what the import would refuse: an event that does not read, a lost blob."""
+    where = f"the event at position {envelope.position} of {name}"
+    try:
+        _ = envelope.event
+    except EventError as error:
+        raise PortableError(f"{where} is of no use: {error}") from None
     for path, digest in named_blobs(envelope):
         try:
             log.blob(digest)
         except OperationalError:
             raise PortableError(
-                f"the log has lost a blob that the event at position {envelope.position} of {name} names "
-                f"({path} {digest[:12]}…)"
+                f"the log has lost a blob that {where} names ({path} {digest[:12]}…)"
             ) from None
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from nader.errors import SettingsError
 
@@ -106,6 +107,13 @@ class TrainingSettings(_Section):
     """Seconds of silence after which a worker counts as hanging."""
     tensorboard: bool = False
     """Write TensorBoard event files beside the checkpoints (extra `tensorboard`)."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _all_different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or len(set(value)) < len(value):
+            raise PydanticCustomError("seeds", "it takes at least one whole number, and none of them twice")
+        return value
 
 
 class ModelSettings(_Section):

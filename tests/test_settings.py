@@ -34,6 +34,8 @@ def test_a_file_goes_over_its_preset_and_key_value_pairs_over_both(tmp_path):
         (["seed.x=1"], "seed = {'x': 1} is not right"),
         (["serch.width=3"], "there is no setting 'serch'; did you mean 'search'?"),
         (["search=x"], "search = 'x' is not right: it is a section with keys of its own"),
+        (["training.seeds=[]"], "training.seeds = [] is not right: it takes at least one whole number"),
+        (["training.seeds=[777, 777]"], "training.seeds = [777, 777] is not right: it takes at least one"),
         (["training.seeds=x"], "training.seeds = 'x' is not right: it takes a list"),
         (["llm.models.reflecter='x'"], "'reflecter' in llm.models is not right: did you mean 'reflector'?"),
     ],

@@ -11,7 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from nader.training.errors import RecipeError
 
@@ -22,7 +23,7 @@ NOT_IDENTITY = frozenset({"name", "about", "deviates_from", "checkpoint_every", 
 class Recipe(BaseModel):
     """How a network is trained. Two recipes with the same digest give the same result."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     about: str = ""
@@ -51,6 +52,14 @@ class Recipe(BaseModel):
     evaluate_every: int = Field(default=1, ge=1)
     """Epochs between evaluations on the validation part; the last epoch is always evaluated."""
     checkpoint_every: int = Field(default=1, ge=1)
+
+    @field_validator("nesterov")
+    @classmethod
+    def _needs_momentum(cls, value: bool, others: ValidationInfo) -> bool:
+        """As `torch.optim.SGD` has it; the function beneath, which we call, would leave it out silently."""
+        if value and others.data.get("momentum") == 0:
+            raise PydanticCustomError("nesterov", "Nesterov's step needs a momentum above 0")
+        return value
 
     @property
     def digest(self) -> str:
@@ -101,9 +110,11 @@ def load_recipe(source: str | Path) -> Recipe:
     if path.suffix != ".toml":
         return get_recipe(str(source))
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise RecipeError(f"The recipe file {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"Recipe {path.stem!r} is not TOML: it is not UTF-8 text.") from error
     return _from_toml(text, path.stem)
 
 
@@ -119,8 +130,11 @@ def _from_toml(text: str, name: str) -> Recipe:
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise RecipeError(f"Recipe {name!r} has an unknown key {unknown[0]!r}{hint}")
     inherited: dict[str, Any] = {}
-    if values.get("deviates_from"):
-        inherited = get_recipe(values["deviates_from"]).model_dump(exclude={"name", "about", "deviates_from"})
+    other = values.get("deviates_from")
+    if other is not None:
+        if not isinstance(other, str):
+            raise RecipeError(f"Recipe {name!r}, key 'deviates_from': it takes the name of a recipe.")
+        inherited = get_recipe(other).model_dump(exclude={"name", "about", "deviates_from"})
     try:
         return Recipe(**{**inherited, "name": name, **values})
     except ValidationError as error:

@@ -131,6 +131,17 @@ def test_what_can_change_a_result_changes_the_digest(field: str, value: object) 
         ),
         ("epochs = = 3", "Recipe 'mine' is not TOML"),
         ('deviates_from = "digit"', "There is no recipe 'digit'; did you mean 'digits'?"),
+        ("deviates_from = 3", "Recipe 'mine', key 'deviates_from': it takes the name of a recipe."),
+        ('deviates_from = ["x"]', "Recipe 'mine', key 'deviates_from': it takes the name of a recipe."),
+        ('deviates_from = "digits"\nlr = inf', "Recipe 'mine', key 'lr': Input should be a finite number."),
+        (
+            'deviates_from = "digits"\nflip = nan',
+            "Recipe 'mine', key 'flip': Input should be a finite number",
+        ),
+        (
+            'deviates_from = "digits"\nmomentum = 0',
+            "Recipe 'mine', key 'nesterov': Nesterov's step needs a momentum above 0.",
+        ),
     ],
 )
 def test_a_wrong_recipe_file_is_told_by_key(text: str, sentence: str, tmp_path: Path) -> None:
@@ -138,6 +149,17 @@ def test_a_wrong_recipe_file_is_told_by_key(text: str, sentence: str, tmp_path: 
     with pytest.raises(RecipeError) as caught:
         load_recipe(tmp_path / "mine.toml")
     assert str(caught.value).startswith(sentence)
+
+
+def test_a_recipe_file_that_is_no_text_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match=r"Recipe 'mine' is not TOML: it is not UTF-8 text\."):
+        load_recipe(tmp_path / "mine.toml")
+
+
+def test_without_momentum_a_recipe_needs_no_nesterov(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('deviates_from = "digits"\nmomentum = 0\nnesterov = false\n')
+    assert load_recipe(tmp_path / "mine.toml").momentum == 0
 
 
 def test_a_users_recipe_takes_what_it_does_not_say_from_the_one_it_deviates_from(tmp_path: Path) -> None:

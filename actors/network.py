@@ -62,7 +62,11 @@ def limits_of(settings: CampaignSettings, skeleton: Skeleton) -> Limits:
 
 def choose_width(design: Design, skeleton: Skeleton, settings: CampaignSettings, classes: int) -> WidthChoice:
     """The widest network within the limits. Raises `NoWidthError`."""
-    return search_width(design, skeleton, classes, limits_of(settings, skeleton))
+    return _width(design, skeleton, classes, limits_of(settings, skeleton))
+
+
+_width = lru_cache(maxsize=1024)(search_width)
+"""Held, because a design's blocks are tried one after the other with those of its parent."""
 
 
 @lru_cache(maxsize=512)

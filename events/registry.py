@@ -45,6 +45,8 @@ class Event(BaseModel):
         _TYPES[cls.__name__] = cls
 
 
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+"""As `events.envelope.canonical_json`, made once."""
 _TYPES: dict[str, type[Event]] = {}
 _ADAPTERS: dict[str, TypeAdapter[Event]] = {}
 
@@ -62,14 +64,7 @@ def known_versions() -> list[tuple[str, int]]:
 
 def encode(event: Event) -> tuple[str, int, str]:
     """An event as (type, version, canonical JSON): what the log stores."""
-    text = json.dumps(
-        event.model_dump(mode="json"),
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-        allow_nan=False,
-    )
-    return type(event).__name__, type(event).version, text
+    return type(event).__name__, type(event).version, _JSON.encode(event.model_dump(mode="json"))
 
 
 def known_type(type_name: str, version: int) -> type[Event]:

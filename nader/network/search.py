@@ -95,8 +95,8 @@ def verify_design(design: Design, skeleton: Skeleton) -> DesignVerdict:
         for role in ROLES
         if site_table(skeleton, role, candidates) is not None
     )
-    works = [width for width in candidates if all(width in verdict.widths for verdict in verdicts)]
-    return DesignVerdict(skeleton.name, candidates, tuple(works), verdicts)
+    works = set(candidates).intersection(*(verdict.widths for verdict in verdicts))
+    return DesignVerdict(skeleton.name, candidates, tuple(w for w in candidates if w in works), verdicts)
 
 
 def verify_block(block: Block, role: Role, skeleton: Skeleton) -> RoleVerdict:

@@ -24,9 +24,6 @@ from events.llm import (
 from nader.llm import ErrorKind
 from nader.settings import CampaignSettings, validated
 
-ANSWER_REPAIRS = 2
-"""Turns in which a malformed answer may be put right before the question counts as failed."""
-
 Vectors = npt.NDArray[np.float32]
 Variable = str | int | float | Fraction
 
@@ -94,7 +91,7 @@ async def ask_model(
     """
     template = template_at(ctx, prompt)
     messages: list[prompts.Message] = list(template.render(**variables))
-    for turn in range(1 + ANSWER_REPAIRS):
+    for turn in range(1 + settings.llm.answer_repairs):
         terminal = await _chat(
             ctx, settings, template, messages, name if turn == 0 else f"{name}/again-{turn}"
         )

@@ -29,9 +29,6 @@ from store.projections.tree import Candidate, RoundState
 BASE = "base"
 """Id of the candidate that the campaign starts from: round 0, the root of the tree."""
 
-EMPTY_ROUNDS = 3
-"""So many rounds in a row without one new design, under the same settings, end the campaign as exhausted."""
-
 
 class Director(Agent):
     """Opens and closes rounds (paper Algorithm 2's outer loop)."""
@@ -109,7 +106,8 @@ class Director(Agent):
         accepted = sum(len(round.accepted) for round in designed)
         full = accepted >= settings.search.candidates
         since = ctx.views.status.settings_since(at)
-        if full or _exhausted([r.designed for r in rounds if r.designed and r.position > since]):
+        under_these = [r.designed for r in rounds if r.designed and r.position > since]
+        if full or _exhausted(under_these, settings.search.empty_rounds):
             if base.trained and len(whole) == 1 + len(rounds):
                 best = tree.best(at, objective=settings.search.objective)
                 await _finish(ctx, "completed" if full else "exhausted", best)
@@ -187,5 +185,6 @@ def _known(candidate: Candidate | None) -> bool:
     return candidate is not None and (candidate.trained or candidate.failed)
 
 
-def _exhausted(designed: list[RoundDesigned]) -> bool:
-    return len(designed) >= EMPTY_ROUNDS and not any(round.accepted for round in designed[-EMPTY_ROUNDS:])
+def _exhausted(designed: list[RoundDesigned], empty: int) -> bool:
+    """Whether the last `empty` rounds, all under the same settings, brought no new design."""
+    return len(designed) >= empty and not any(round.accepted for round in designed[-empty:])

@@ -19,8 +19,6 @@ from events.reading import (
     PaperFound,
 )
 
-NEAR_DUPLICATE = 0.92
-"""Cosine similarity from which on an inspiration says what another one says."""
 NO_VECTORS = "read, but the embedder gave no vectors for its inspirations"
 """Outcome of a paper whose inspirations could not be entered."""
 
@@ -57,7 +55,7 @@ class Librarian(Agent):
         kept: list[tuple[str, Vectors]] = []
         for number, (text, vector) in enumerate(zip(extracted.texts, vectors, strict=True), 1):
             near = _nearest(vector, ids, known, kept)
-            if near is not None and near[1] >= NEAR_DUPLICATE:
+            if near is not None and near[1] >= settings.reading.near_duplicate:
                 merged = InspirationMerged(text=text, into=near[0], similarity=near[1], paper=extracted.paper)
                 await ctx.emit(merged)
                 continue

@@ -18,13 +18,12 @@ from events.reading import (
     PaperTextRequested,
 )
 from nader.literature import Fetcher, PaperRecord, TextFailure, method_section, read_paper
+from nader.settings import ReadingSettings, validated
 
-SECTION_TOKENS = 6000
-"""Longest method section that is shown to a model."""
-ABSTRACT_CHARACTERS = 1500
-"""So much of the text stands in for an abstract that a source does not give."""
-MOST_INSPIRATIONS = 5
-"""Inspirations asked for from one paper."""
+SECTION_TOKENS = ReadingSettings().section_tokens
+"""What a method section may have unless the settings say otherwise: for the estimate before a reading."""
+MOST_INSPIRATIONS = ReadingSettings().inspirations
+"""The same of the inspirations asked for."""
 
 
 class PaperReader(Agent):
@@ -39,6 +38,7 @@ class PaperReader(Agent):
         else.
         """
         settings = settings_at(ctx)
+        most = settings.reading.inspirations
         abstract = ctx.text(found.abstract)
         text, section, page = abstract, "abstract", None
         try:
@@ -47,7 +47,7 @@ class PaperReader(Agent):
                 if not isinstance(terminal, PaperTextRead):
                     return await self._extracted(ctx, found, (), _kind(terminal))
                 text, section, page = ctx.text(terminal.text), terminal.section, terminal.first_page
-                abstract = text[:ABSTRACT_CHARACTERS]
+                abstract = text[: settings.reading.abstract_characters]
             variables = {"title": found.title, "abstract": abstract}
             relevance = await ask_model(ctx, settings, "judge_relevance", variables, name="relevance")
             judged = PaperJudged(paper=found.paper, relevant=relevance.relevant, reason=relevance.reason)
@@ -58,11 +58,11 @@ class PaperReader(Agent):
                 terminal = (await ctx.ask(PaperTextRequested(paper=found.paper), name="text")).event
                 if isinstance(terminal, PaperTextRead):
                     text, section, page = ctx.text(terminal.text), terminal.section, terminal.first_page
-            asked: dict[str, Variable] = {"title": found.title, "section": text, "maximum": MOST_INSPIRATIONS}
+            asked: dict[str, Variable] = {"title": found.title, "section": text, "maximum": most}
             answer = await ask_model(ctx, settings, "extract_inspirations", asked, name="inspirations")
         except NoAnswer as failure:
             return await self._extracted(ctx, found, (), f"no answer ({failure.kind})")
-        await self._extracted(ctx, found, answer.inspirations[:MOST_INSPIRATIONS], "read", section, page)
+        await self._extracted(ctx, found, answer.inspirations[:most], "read", section, page)
 
     def give_up(self, cause: Event, error: str) -> list[Event]:
         """A paper that could not be handled."""
@@ -104,7 +104,8 @@ class PaperTexts(Effector):
         text = await asyncio.to_thread(read_paper, record, self._fetcher, self._cache)
         if isinstance(text, TextFailure):
             return PaperTextFailed(paper=asked.paper, kind=str(text.kind), message=text.message)
-        section = method_section(text, SECTION_TOKENS)
+        reading = validated(ctx.views.status.settings(), where="the log's settings").reading
+        section = method_section(text, reading.section_tokens)
         return PaperTextRead(
             paper=asked.paper,
             section=section.heading,

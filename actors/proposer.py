@@ -152,7 +152,7 @@ class Proposer(Agent):
             ]
         else:
             past = [Past(row.vector, row.gain) for row in knowledge.lessons(ctx.view, opened.visible)]
-            found = retrieve(vectors, available, past, settings.search.retrieved, rng)
+            found = retrieve(vectors, available, past, settings.search, rng)
             picks = [(r.index, r.level) for r in found]
         ideas = []
         for index, _ in picks:
@@ -175,7 +175,7 @@ class Proposer(Agent):
             "language": language_reference(Role.CELL),
             "block": ctx.text(parent.design),
             "inspirations": "\n".join(f"[{i.id}] {i.text}" for i in ideas),
-            "experience": history_lines(ctx, opened.visible),
+            "experience": history_lines(ctx, opened.visible, settings.search.lessons),
             "count": len(ideas),
         }
         by_id = {i.id: i for i in ideas}
@@ -194,7 +194,7 @@ class Proposer(Agent):
         variables: dict[str, Variable] = {
             "language": language_reference(Role.CELL),
             "block": ctx.text(parent.design),
-            "history": history_lines(ctx, opened.visible),
+            "history": history_lines(ctx, opened.visible, settings.search.lessons),
             "count": settings.search.retrieved,
         }
         try:

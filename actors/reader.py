@@ -14,9 +14,6 @@ from events.campaign import CampaignStarted
 from events.reading import InspirationRecorded, KnowledgeIndexed, LibraryAttached
 from nader.literature import seed_inspirations
 
-ATTEMPTS = 3
-"""So often vectors are asked for; without them a campaign would have no inspirations."""
-
 
 class Reader(Agent):
     """Brings knowledge into a campaign; `nader read` has it read papers into a library (see
@@ -58,7 +55,7 @@ class Reader(Agent):
     async def _index(self, ctx: AgentContext, ids: list[str], texts: list[str]) -> None:
         settings = settings_at(ctx)
         vectors = None
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, settings.llm.embedding_tries + 1):
             if texts and vectors is None:
                 vectors = await embed(ctx, settings, texts, name=f"inspirations/{attempt}")
         if vectors is None:

@@ -1,9 +1,9 @@
 """How the Proposer retrieves inspirations at different distances from what helped and what hurt (paper
 §3.3.2).
 
-Of n: two fifths near the suggestions that raised accuracy and away from those that lowered it, three tenths
-as far as possible from all that was tried, the rest drawn at random from what is not near a failure. Used
-ones of the same parent are never retrieved again.
+Some near the suggestions that raised accuracy and away from those that lowered it, some as far as possible
+from all that was tried, the rest drawn at random from what is not near a failure; `search.near_success` and
+its neighbours say how many. Used ones of the same parent are never retrieved again.
 """
 
 import random
@@ -14,13 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nader.settings import SearchSettings
 from store.projections.vectors import product
 
 Vectors = npt.NDArray[np.float32]
 
 NEAR, UNEXPLORED, DRAWN = "near-success", "unexplored", "drawn"
-NEAR_FAILURE = 0.75
-"""Cosine similarity to a suggestion that hurt from which on an inspiration is not drawn."""
 _KEPT = 512
 """Suggestions whose similarities are kept from one round to the next."""
 _kept: "OrderedDict[int, tuple[Vectors, Vectors, Vectors]]" = OrderedDict()
@@ -46,11 +45,16 @@ class Retrieved:
 
 
 def retrieve(
-    vectors: Vectors, available: Sequence[int], past: Sequence[Past], count: int, rng: random.Random
+    vectors: Vectors,
+    available: Sequence[int],
+    past: Sequence[Past],
+    search: SearchSettings,
+    rng: random.Random,
 ) -> list[Retrieved]:
-    """Indices into `vectors` (float32 (n, d), unit rows) of at most `count` inspirations, all from
+    """Indices into `vectors` (float32 (n, d), unit rows) of at most `search.retrieved` inspirations, all from
     `available`.
     """
+    count = search.retrieved
     left = list(available)
     picked: list[Retrieved] = []
 
@@ -60,13 +64,16 @@ def retrieve(
 
     if past and len(left) > count:
         helped = _closest(vectors, [p.vector for p in past if p.gain > 0])
-        hurt = _closest(vectors, [p.vector for p in past if p.gain <= 0])
+        hurt = _closest(vectors, [p.vector for p in past if p.gain < 0])
+        level = _closest(vectors, [p.vector for p in past if p.gain == 0])
         if any(p.gain > 0 for p in past):
-            for index in _lowest(0.5 * hurt - helped, left, round(0.4 * count)):
+            near = search.failure_weight * hurt - helped
+            for index in _lowest(near, left, round(search.near_success * count)):
                 take(index, NEAR)
-        for index in _lowest(np.maximum(helped, hurt), left, round(0.3 * count)):
+        tried = np.maximum(np.maximum(helped, hurt), level)
+        for index in _lowest(tried, left, min(round(search.unexplored * count), count - len(picked))):
             take(index, UNEXPLORED)
-        safe = [i for i in left if hurt[i] < NEAR_FAILURE]
+        safe = [i for i in left if hurt[i] < search.near_failure]
         for index in rng.sample(safe, min(len(safe), count - len(picked))):
             take(index, DRAWN)
     for index in rng.sample(left, min(len(left), count - len(picked))):

@@ -3,13 +3,11 @@
 from actors.context import AgentContext
 from store.projections.experience import ExperienceRow
 
-LESSONS_TOLD = 12
-"""So many of the newest lessons are told to the Proposer."""
 
-
-def history_lines(ctx: AgentContext, visible: int) -> str:
-    """What earlier modifications gained or lost, newest last; from rounds up to `visible`."""
-    rows = list(ctx.views.knowledge.lessons(ctx.view, visible))[-LESSONS_TOLD:]
+def history_lines(ctx: AgentContext, visible: int, most: int) -> str:
+    """What the `most` newest modifications gained or lost, newest last; from rounds up to `visible`."""
+    lessons = list(ctx.views.knowledge.lessons(ctx.view, visible))
+    rows = lessons[max(0, len(lessons) - most) :]
     if not rows:
         return "Nothing has been tried yet."
     return "\n".join(f"- {row.gain:+.2f} points: {row.suggestion} Lesson: {row.text}" for row in rows)

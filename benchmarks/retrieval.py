@@ -32,7 +32,7 @@ from nader.graph import edit_named_in
 from nader.library import read
 from nader.literature import load_inspirations, seed_inspirations
 from nader.llm import HashedNgrams
-from nader.settings import load_settings
+from nader.settings import SearchSettings, load_settings
 from nader.workspace import Workspace
 from store.projections.vectors import VectorIndex
 
@@ -130,7 +130,7 @@ def timing(texts: list[str]) -> None:
         index.nearest(vectors[next(queries)], 5)
 
     def levels() -> None:
-        retrieve(vectors, everything, past, 10, random.Random(next(queries)))
+        retrieve(vectors, everything, past, SearchSettings(), random.Random(next(queries)))
 
     print(f"{'medians':44}{'processor':>12}{'clock':>10}")
     told("embed one suggestion", embed)

@@ -18,6 +18,7 @@ from nader.errors import SettingsError
 
 Agent = Literal["reader", "proposer", "modifier", "reflector"]
 Percent = Annotated[float, Field(ge=0, le=100)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
 
 
 class _Section(BaseModel):
@@ -28,7 +29,9 @@ class SearchSettings(_Section):
     """How the modification tree is grown."""
 
     base: str = "resnet-basic"
-    """Design to start from: a base block's name, a file of blocks, or `nas-bench-201:ARCH`."""
+    """Design to start from: a base block's name, a file of blocks, or `nas-bench-201:ARCH` (paper §4.2:
+    ResNet).
+    """
     candidates: int = Field(default=12, ge=1)
     """Distinct designs to train besides the base (paper §4.2 reports 5 and 10; 500 in appendix A3.2)."""
     width: int = Field(default=4, ge=1, le=64)
@@ -39,6 +42,28 @@ class SearchSettings(_Section):
     """How a parent is chosen: depth first, breadth first, both in turn (paper §3.3.2), best, any."""
     retrieved: int = Field(default=10, ge=1)
     """Inspirations retrieved for a ranking (reference implementation: 10)."""
+    near_success: float = Field(default=0.4, ge=0, le=1)
+    """Share of them that is near suggestions that raised accuracy (ours; paper §3.3.2 says `different
+    similarity levels` and no number).
+    """
+    unexplored: float = Field(default=0.3, ge=0, le=1)
+    """Share of them that is as far as possible from all that was tried (ours, as above); chance draws the
+    rest.
+    """
+    failure_weight: float = Field(default=0.5, ge=0)
+    """What nearness to a suggestion that lowered accuracy counts against nearness to one that raised it
+    (ours).
+    """
+    near_failure: float = Field(default=0.75, ge=-1, le=1)
+    """Cosine similarity to a suggestion that lowered accuracy from which on an inspiration is not drawn
+    (ours).
+    """
+    lessons: int = Field(default=12, ge=0)
+    """Newest lessons that are told to the Proposer (ours; the paper gives no number)."""
+    empty_rounds: int = Field(default=3, ge=1)
+    """Rounds in a row without one new design, under the same settings, that end a campaign as exhausted
+    (ours).
+    """
     reader: Literal["on", "own-ideas", "fixed-list"] = "on"
     """Where ideas come from: the knowledge base; the model itself; ten fixed simple edits (paper Table 4's
     ablation).
@@ -57,6 +82,23 @@ class SearchSettings(_Section):
     """Whether the inspirations that come with the package are entered."""
 
 
+class ReadingSettings(_Section):
+    """How papers become inspirations (paper §3.3.1, Algorithm 1, which gives no numbers)."""
+
+    section_tokens: int = Field(default=6000, ge=100)
+    """Longest method section that is shown to a model, in tokens (ours)."""
+    abstract_characters: int = Field(default=1500, ge=100)
+    """So much of the text stands in for an abstract that a table or a listing does not give (ours)."""
+    inspirations: int = Field(default=5, ge=1, le=50)
+    """Inspirations asked for from one paper, at most (ours)."""
+    near_duplicate: float = Field(default=0.92, ge=0, le=1)
+    """Cosine similarity from which on an inspiration is merged into the one that says the same (ours)."""
+    near_duplicate_words: float = Field(default=0.55, gt=0, le=1)
+    """The same for an imported list, whose texts are compared by their words: the share that two have in
+    common (ours).
+    """
+
+
 class ModifierSettings(_Section):
     """How designs are written."""
 
@@ -67,7 +109,7 @@ class ModifierSettings(_Section):
     tries: int = Field(default=5, ge=1)
     """Tries within a start, repairs included (reference implementation: 5)."""
     concurrency: int = Field(default=8, ge=1, le=64)
-    """Designs written at once."""
+    """Designs written at once (ours; it changes no result)."""
 
 
 class TrainingSettings(_Section):
@@ -129,12 +171,14 @@ class ModelSettings(_Section):
     """Chat model (paper §4: GPT-4o)."""
     models: dict[Agent, str] = {}
     """Other models for single agents."""
-    temperature: float = Field(default=0.7, ge=0, le=2)
-    """Sampling temperature."""
-    temperatures: dict[Agent, float] = {}
+    temperature: Temperature = 0.7
+    """Sampling temperature (ours; the paper names none)."""
+    temperatures: dict[Agent, Temperature] = {}
     """Other temperatures for single agents."""
     max_tokens: int = Field(default=4096, ge=16)
-    """Longest answer."""
+    """Longest answer (ours; the paper names none)."""
+    answer_repairs: int = Field(default=2, ge=0)
+    """Turns in which an answer of no usable form may be put right (ours)."""
     prompts: str = ""
     """Folder of prompt templates of one's own (NAME.md), in place of the built-in ones of those names."""
     prices: dict[str, tuple[float, float]] = {}
@@ -164,7 +208,11 @@ class ModelSettings(_Section):
     embedding_model: str = "text-embedding-3-small"
     """Model of the endpoint's embeddings."""
     embedding_dimension: int = Field(default=1024, ge=16, le=4096)
-    """Size of a vector."""
+    """Size of a vector (ours: `python -m benchmarks.retrieval` compares 256, 1,024 and 4,096)."""
+    embedding_tries: int = Field(default=3, ge=1)
+    """Tries for the vectors of what a campaign knows at its start; without them it has no inspirations
+    (ours).
+    """
     inbox: str = ""
     """Folder of prompts for a person, with `backend = "inbox"`; empty: `inbox` in the workspace."""
 
@@ -201,6 +249,7 @@ class CampaignSettings(_Section):
     order).
     """
     search: SearchSettings = SearchSettings()
+    reading: ReadingSettings = ReadingSettings()
     modifier: ModifierSettings = ModifierSettings()
     training: TrainingSettings = TrainingSettings()
     llm: ModelSettings = ModelSettings()

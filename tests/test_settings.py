@@ -96,3 +96,31 @@ def test_the_paper_preset_has_the_papers_numbers():
     assert (settings.modifier.rounds, settings.modifier.tries) == (5, 5)
     assert settings.training.max_params == 1.5e6 and settings.training.max_macs == 0.2e9
     assert settings.training.hopeless is False
+
+
+def test_a_temperature_of_one_agent_has_the_limits_of_all():
+    with pytest.raises(SettingsError, match=r"llm\.temperatures\.modifier = 9 is not right"):
+        load_settings(sets=["llm.temperatures={modifier=9}"])
+    assert load_settings(sets=["llm.temperatures={modifier=2}"]).llm.temperatures == {"modifier": 2.0}
+
+
+SOURCES = ("paper", "reference implementation", "protocol", "ours")
+WITH_SOURCES = ("search.", "reading.", "modifier.")
+ALSO = (
+    "search.base", "llm.model", "llm.temperature", "llm.max_tokens", "llm.answer_repairs",
+    "llm.embedding_dimension", "llm.embedding_tries", "training.max_params", "training.max_macs",
+    "training.seeds",
+)  # fmt: skip
+
+
+def test_every_number_of_the_agents_says_where_it_comes_from():
+    told = {key: (value, text) for key, _, value, text in describe()}
+    numbers = [
+        k for k, (value, _) in told.items() if k.startswith(WITH_SOURCES) and type(value) in (int, float)
+    ]
+    assert len(numbers) >= 18
+    for key in (*numbers, *ALSO):
+        text = told[key][1]
+        assert any(source in text for source in ("paper", "reference implementation", "protocol", "ours")), (
+            key
+        )

@@ -348,6 +348,43 @@ def test_an_accuracy_that_stayed_the_same_is_not_called_lower(tmp_path):
     assert {lesson.gain for lesson in of_type(log, "LessonRecorded")} == {0.0}
 
 
+def test_how_many_lessons_are_told_is_a_setting(tmp_path):
+    sets = ("search.candidates=4", "search.width=1", "search.lookahead=0", "search.lessons=2")
+    run_campaign(tmp_path, (*sets, "synchronous=NORMAL"))
+    told = [section(text, "experience") for _, text in prompts_of(tmp_path, "rank_inspirations")]
+    assert [text.count(" points: ") for text in told] == [0, 1, 2, 2]
+    run_campaign(tmp_path, (*sets, "synchronous=NORMAL", "search.lessons=0"), name="silent")
+    told = [section(text, "experience") for _, text in prompts_of(tmp_path, "rank_inspirations", "silent")]
+    assert set(told) == {"Nothing has been tried yet."}
+
+
+def test_after_how_many_empty_rounds_a_campaign_is_exhausted_is_a_setting(tmp_path):
+    answers = {"modify_cell": (INVALID,) * 500, "repair": (INVALID,) * 500}
+    sets = ("modifier.rounds=1", "modifier.tries=1", "search.empty_rounds=2", "search.lookahead=0")
+    _, log = scripted(tmp_path, answers, (*FEW, *sets))
+    assert len(of_type(log, "RoundOpened")) == 2
+    assert of_type(log, "CampaignFinished")[0].reason == "exhausted"
+
+
+def test_how_often_an_answer_is_sent_back_is_a_setting(tmp_path):
+    answers = {"modify_cell": ("I would rather talk about the weather.",) * 500}
+    sets = ("modifier.rounds=1", "llm.answer_repairs=0", "search.empty_rounds=1", "search.lookahead=0")
+    _, log = scripted(tmp_path, answers, (*FEW, *sets))
+    asked = [r for r in of_type(log, "ChatRequested") if r.prompt == "modify_cell"]
+    assert len(asked) == len(of_type(log, "ProposalMade"))
+
+
+def test_how_often_vectors_are_asked_for_is_a_setting(tmp_path):
+    fault = Fault(kind=FaultKind.WRONG_DIMENSION, every=1, endpoint="embeddings")
+    with serve(Scenario(faults=(fault,))) as server:
+        model = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+        embedder = ("llm.embedder=openai", "llm.embedding_model=scripted", "llm.embedding_dimension=64")
+        more = ("llm.embedding_tries=2", "llm.retries=0", "llm.outage_after=0", "search.empty_rounds=1")
+        run_campaign(tmp_path, (*SMALL, *model, *embedder, *more))
+    asked = [e for e in events(tmp_path) if e.type == "EmbeddingRequested" and e.event.agent == "reader"]
+    assert len(asked) == 2
+
+
 RESULTS = {"improvement", "degradation", "no-gain"}
 
 

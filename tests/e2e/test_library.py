@@ -15,6 +15,7 @@ from nader.library import ReadingError, libraries, plan
 from nader.llm import LLMError
 from nader.settings import load_settings
 from nader.workspace import Workspace, fold
+from prompts.tags import section
 from tests.conftest import REPOSITORY, shared_data
 from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign
 from tests.e2e.reading import (
@@ -270,6 +271,37 @@ def test_an_import_merges_repetitions_and_leaves_out_what_is_not_about_blocks(tm
     assert (report.entered, report.merged, report.irrelevant) == (2, 1, 1)
     report = read_library(tmp_path / "w", source, "all", filtered=False)
     assert (report.entered, report.merged, report.irrelevant) == (3, 1, 0)
+
+
+RATHER_LIKE_IT = "Use a squeeze-and-excitation gate right before the output of each residual block."
+
+
+def test_what_is_asked_of_a_paper_and_shown_of_it_are_settings(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "one.pdf").write_bytes(text_pdf(paper()))
+    table = tmp_path / "p" / "table.json"
+    table.write_text(json.dumps([{"title": "A Study of Wider Views in Networks", "pdf": "one.pdf"}]))
+    ideas = "".join(f"<inspiration>{text}</inspiration>" for text in (TEXTS[0], RATHER_LIKE_IT, TEXTS[2]))
+    yes = "<reason>It designs blocks.</reason><verdict>yes</verdict>"
+    scenario = Scenario(task_answers={"judge_relevance": (yes,) * 2, "extract_inspirations": (ideas,) * 2})
+    with serve(scenario) as server:
+        model = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+        read_library(tmp_path / "w", table, "whole", model)
+        sets = ("reading.inspirations=2", "reading.section_tokens=100", "reading.abstract_characters=200")
+        alike = "reading.near_duplicate=0.5"
+        read_library(tmp_path / "w", table, "cut", (*model, *sets, alike))
+        whole, cut = (
+            [b["messages"][-1]["content"] for b in server.bodies if task in b["messages"][0]["content"]]
+            for task in ("Task: extract_inspirations", "Task: judge_relevance")
+        )
+    assert len(section(whole[1], "section")) < 500 < len(section(whole[0], "section"))
+    assert section(whole[1], "maximum") == "2" and section(whole[0], "maximum") == "5"
+    assert len(section(cut[1], "abstract")) <= 200 < len(section(cut[0], "abstract"))
+    found = [e.event for e in library_events(tmp_path / "w", "cut") if e.type == "InspirationsExtracted"]
+    assert [len(f.texts) for f in found] == [2]
+    kinds = {name: Counter(e.type for e in library_events(tmp_path / "w", name)) for name in ("whole", "cut")}
+    assert (kinds["whole"]["InspirationRecorded"], kinds["whole"]["InspirationMerged"]) == (3, 0)
+    assert (kinds["cut"]["InspirationRecorded"], kinds["cut"]["InspirationMerged"]) == (1, 1)
 
 
 def test_a_longer_list_adds_only_what_is_new(tmp_path):

@@ -152,8 +152,13 @@ class EmbeddingCompleted(Event):
     uncertain_tokens: int = 0
     """The most that tries may have cost of which the server said nothing (a time-out)."""
     uncertain_cost: float = 0.0
-    version: ClassVar[int] = 2
-    upcasters: ClassVar[dict[int, Upcaster]] = {1: lambda data: {**data, **UNCERTAIN}}
+    reused: str = ""
+    """As of `ChatCompleted`."""
+    version: ClassVar[int] = 3
+    upcasters: ClassVar[dict[int, Upcaster]] = {
+        1: lambda data: {**data, **UNCERTAIN},
+        2: lambda data: {**data, "reused": ""},
+    }
 
 
 class EmbeddingFailed(Event):

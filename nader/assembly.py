@@ -121,7 +121,13 @@ def gateway_of(
     )
     embedder = embedder_of(settings)
     return gateway, Embedding(
-        embedder, limiter=limiter, budget=budget, policy=policy, prices=prices_of(settings), outage=outage
+        embedder,
+        limiter=limiter,
+        budget=budget,
+        policy=policy,
+        prices=prices_of(settings),
+        outage=outage,
+        recorded=recorded,
     )
 
 

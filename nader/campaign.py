@@ -1,16 +1,16 @@
 """Composition root: store, actors and settings become a campaign that runs, stops in order and goes on."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import nader
 from actors.history import History
 from actors.runtime import Ending, Runtime, external
 from events import Envelope
 from events.campaign import CampaignResumed, CampaignStarted, Forked, SettingsChanged
-from events.llm import ChatCompleted, ChatRequested
+from events.llm import ChatCompleted, ChatRequested, EmbeddingCompleted, EmbeddingRequested
 from nader.assembly import Assembly, assemble, require_models
 from nader.errors import SettingsError, WorkspaceError
 from nader.experience import imported
@@ -150,7 +150,7 @@ class Campaign:
             self.workspace,
             self.log,
             self.views,
-            recorded=recorded_answers(self.log, self.branch, self.history),
+            recorded=recorded_answers(self.log, self.history),
             on_progress=self.progress.__setitem__,
             backend=backend,
         )
@@ -239,19 +239,36 @@ def require_free(log: Log, name: str) -> None:
         )
 
 
-def recorded_answers(log: Log, branch: str, history: History) -> dict[str, Recorded]:
-    """At a fork with `--reuse`: answers of the parent's later history, by the request's input digest."""
+_QUESTIONS = (ChatRequested.__name__, EmbeddingRequested.__name__)
+
+
+def _open_questions(history: History, at: int) -> Iterator[Envelope]:
+    """Questions to models that had no answer at a position."""
+    for envelope in history.events:
+        if envelope.position > at:
+            return
+        answer = history.answer_to(envelope.position)
+        if envelope.type in _QUESTIONS and (answer is None or answer.position > at):
+            yield envelope
+
+
+def recorded_answers(log: Log, history: History) -> dict[str, Recorded]:
+    """At a fork with `--reuse`: answers of the parent's later history, by the request's input digest.
+
+    Those to requests that were open at the fork are among them.
+    """
     answers: dict[str, Recorded] = {}
+    ends = (ChatCompleted.__name__, EmbeddingCompleted.__name__)
     for forked in (e.event for e in history.events if e.type == Forked.__name__):
         assert isinstance(forked, Forked)
         if not forked.reuse:
             continue
-        asked: dict[int, Any] = {}
-        types = (ChatRequested.__name__, ChatCompleted.__name__)
-        for envelope in log.read(forked.parent, after=forked.at, types=types):
-            if envelope.type == ChatRequested.__name__:
+        asked = {e.position: e.input_digest for e in _open_questions(history, forked.at)}
+        for envelope in log.read(forked.parent, after=forked.at, types=(*_QUESTIONS, *ends)):
+            if envelope.type in _QUESTIONS:
                 asked[envelope.position] = envelope.input_digest
-            elif envelope.causation in asked and isinstance(envelope.event, ChatCompleted):
-                source = f"{forked.parent}:{envelope.position}"
-                answers.setdefault(asked[envelope.causation], Recorded(source, envelope.event))
+                continue
+            digest, end = asked.get(envelope.causation or 0), envelope.event
+            if digest is not None and isinstance(end, ChatCompleted | EmbeddingCompleted):
+                answers.setdefault(digest, Recorded(f"{forked.parent}:{envelope.position}", end))
     return answers

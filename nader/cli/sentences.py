@@ -116,7 +116,10 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "ChatCancelled": lambda e: e.reason,
     "EmbeddingRequested": lambda e: f"{number_of(e.count, 'text')} to {e.embedder}",
     "EmbeddingAttempted": lambda e: _try(e),
-    "EmbeddingCompleted": lambda e: f"{number_of(e.count, 'vector')} of {e.dimension} from {e.embedder}",
+    "EmbeddingCompleted": lambda e: (
+        f"{number_of(e.count, 'vector')} of {e.dimension} from {e.embedder}"
+        f"{f', taken from {e.reused}' if e.reused else ''}"
+    ),
     "EmbeddingFailed": lambda e: f"{e.kind}: {e.message}",
     "EmbeddingCancelled": lambda e: e.reason,
     "ReadingStarted": lambda e: f"{e.library} from {e.source}, at most {e.maximum} papers, with {e.designer}",

@@ -27,7 +27,7 @@ class Recorded:
 
     source: str
     """`branch:position` of the record."""
-    completed: ChatCompleted
+    completed: ChatCompleted | EmbeddingCompleted
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,8 @@ class Ledger(Projection):
     def on_EmbeddingCompleted(self, envelope: Envelope) -> None:
         event = envelope.event
         assert isinstance(event, EmbeddingCompleted)
-        self._enter(envelope, event.embedder, _embedded(event, embedding_calls=1))
+        totals = Totals() if event.reused else _embedded(event, embedding_calls=1)
+        self._enter(envelope, event.embedder, totals)
 
     def on_TrainingCompleted(self, envelope: Envelope) -> None:
         event = envelope.event

@@ -128,6 +128,36 @@ def test_with_reuse_recorded_answers_are_taken_and_marked(workspace):
     assert tree(workspace, name) == tree(workspace, "run-1")
 
 
+def test_with_reuse_vectors_are_taken_too_and_cost_nothing(workspace):
+    vectors = [e for e in events(workspace) if e.type == "EmbeddingCompleted"]
+    name = forked(workspace, 5, reuse=True)
+    resume_campaign(workspace, name)
+    check_log(workspace, name)
+    own = [e.event for e in events(workspace, name)[5:] if e.type == "EmbeddingCompleted"]
+    assert len(own) == len(vectors) and all(v.reused.startswith("run-1:") for v in own)
+    assert {v.vectors for v in own} == {e.event.vectors for e in vectors}
+    assert folded(workspace, name)[0].ledger.totals().embedding_calls == 0
+
+
+@pytest.mark.parametrize("kind", ["ChatRequested", "EmbeddingRequested"])
+def test_with_reuse_the_request_that_is_open_at_the_fork_is_not_paid_for_again(workspace, kind):
+    request = [e for e in events(workspace) if e.type == kind][1]
+    answer = next(e for e in events(workspace) if e.causation == request.position and "Completed" in e.type)
+    assert answer.position > request.position
+    name = forked(workspace, request.position, reuse=True)
+    resume_campaign(workspace, name)
+    check_log(workspace, name)
+    taken = [e for e in events(workspace, name) if e.causation == request.position and "Completed" in e.type]
+    assert [e.event.reused for e in taken] == [f"run-1:{answer.position}"]
+
+
+def test_without_reuse_nothing_is_taken(workspace):
+    name = forked(workspace, 5)
+    resume_campaign(workspace, name)
+    ends = [e.event for e in events(workspace, name) if e.type in ("ChatCompleted", "EmbeddingCompleted")]
+    assert ends and not any(end.reused for end in ends)
+
+
 def test_trainings_of_the_parents_future_are_reused_not_repeated(workspace):
     name = forked(workspace, 5)
     resume_campaign(workspace, name)

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 from nader.training import Failed, LocalBackend, Progress, Trained
-from tests.training.jobs import job
+from tests.training.jobs import DROP_PATH, job
 
 
 def work(epochs: int):  # type: ignore[no-untyped-def]
-    """The job that is trained, with a checkpoint after each second epoch."""
-    return job(epochs=epochs, checkpoint_every=2)
+    """The job that is trained, with a checkpoint after each second epoch and chance in every step."""
+    return job(design=DROP_PATH, epochs=epochs, checkpoint_every=2)
 
 
 async def train(folder: Path, epochs: int) -> Trained | Failed:

@@ -15,6 +15,13 @@ from nader.training.loop import Training
 
 T = TypeVar("T")
 
+_BASIC = base_design("resnet-basic").to_text()
+DROP_PATH = (
+    "##Dropped##\n0:input\n1:output\n2:Conv2d(out_channels=C,kernel_size=3)\n3:BN\n4:DropPath(prob=0.5)\n"
+    "5:Add\n0->2->3->4->5->1\n0->5\n" + _BASIC[_BASIC.index("##ResNetBasic_stem") :]
+)
+"""A design that draws from torch's random state at every step: a resume must bring that back too."""
+
 
 def recipe(**changes: Any) -> Recipe:
     """The digits recipe, cut down to a second unless told otherwise."""

@@ -14,7 +14,7 @@ from nader.training import NotFiniteError, Progress, StoppedError, Trained, Trai
 from nader.training.errors import DiskFullError
 from nader.training.files import CHECKPOINT, WEIGHTS, write_atomic
 from nader.training.loop import Training
-from tests.training.jobs import job
+from tests.training.jobs import DROP_PATH, job
 
 CPU = torch.device("cpu")
 
@@ -78,6 +78,15 @@ def test_a_training_interrupted_at_any_step_ends_bit_equal(
     stops: set[int], precision: str, tmp_path: Path
 ) -> None:
     work = job("se-resnet", precision=precision, channels_last=precision == "bf16")
+    whole, pieces = train(work, tmp_path / "whole"), train(work, tmp_path / "pieces", stops)
+    assert without_time(whole) == without_time(pieces)
+
+
+@pytest.mark.parametrize("stops", [{1}, {2, 4, 5}])
+def test_a_network_that_draws_by_chance_goes_on_with_the_draws_it_would_have_had(
+    stops: set[int], tmp_path: Path
+) -> None:
+    work = job(design=DROP_PATH)
     whole, pieces = train(work, tmp_path / "whole"), train(work, tmp_path / "pieces", stops)
     assert without_time(whole) == without_time(pieces)
 

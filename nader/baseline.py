@@ -1,13 +1,20 @@
 """The paper's baseline of direct code generation: a model's Python module, tried in an isolated process.
 
 No code of a model ever runs in our own process. Where the system grants neither a network namespace nor a
-system call filter, it does not run at all. What is left to it: it may read files that the user may read, and
-has no way to send or keep what it reads.
+system call filter, it does not run at all. What is left to it: it may read files that the user may read. It
+can neither send nor keep what it reads, except in the text of an error: the first 300 characters become the
+verdict's message, which is shown to a person and put to no model.
+
+The verdict is a report of the process about itself. It counts only with a word that is told to the process
+before the module is loaded, so that a module which merely prints a verdict is not believed; one that searches
+the interpreter's memory for the word would be. So a verdict says how a model's honest code fares, and nothing
+depends on it but a benchmark's figures.
 """
 
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -65,13 +72,13 @@ def try_code(code: str, limits: CodeLimits | None = None) -> CodeVerdict:
 
     Raises `BaselineError` where no process can be had that is isolated.
     """
-    limits, began = limits or CodeLimits(), time.monotonic()
+    limits, began, word = limits or CodeLimits(), time.monotonic(), secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="nader-code-") as folder:
         path = Path(folder) / "block.py"
         path.write_text(code, encoding="utf-8", errors="replace")
-        output, status, expired = _run(path, limits)
+        output, status, expired = _run(path, limits, word)
     seconds = round(time.monotonic() - began, 3)
-    said = _last_line(output)
+    said = _last_line(output, word)
     if said is not None:
         if said["kind"] == "unprotected":
             raise BaselineError(f"code of a model is not run here: {said['message']}")
@@ -81,14 +88,14 @@ def try_code(code: str, limits: CodeLimits | None = None) -> CodeVerdict:
     return CodeVerdict("crash", f"the process ended with status {status}", (), seconds)
 
 
-def _run(path: Path, limits: CodeLimits) -> tuple[bytes, int, bool]:
+def _run(path: Path, limits: CodeLimits, word: str) -> tuple[bytes, int, bool]:
     """What the process said, its exit status, and whether its time was over."""
     command = [sys.executable, "-I", "-B", str(PROBE), str(path), str(limits.memory), str(limits.processor_s)]
     environment = {"PATH": os.defpath, "HOME": str(path.parent), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
     try:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=path.parent,
@@ -107,7 +114,9 @@ def _run(path: Path, limits: CodeLimits) -> tuple[bytes, int, bool]:
     timer = threading.Timer(limits.seconds, end)
     timer.start()
     try:
-        assert process.stdout is not None
+        assert process.stdin is not None and process.stdout is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin as told:
+            told.write(word.encode())
         output = process.stdout.read(MOST_OUTPUT)
         if len(output) == MOST_OUTPUT:
             process.kill()  # nothing of ours says so much
@@ -119,14 +128,16 @@ def _run(path: Path, limits: CodeLimits) -> tuple[bytes, int, bool]:
         process.wait()
 
 
-def _last_line(output: bytes) -> dict[str, Any] | None:
-    """The verdict that the process printed last; None where it is none."""
+def _last_line(output: bytes, word: str) -> dict[str, Any] | None:
+    """The verdict that the process printed last; None where it is none, or not with the word."""
     lines = output.decode("utf-8", errors="replace").strip().splitlines()
     try:
         said = json.loads(lines[-1]) if lines else None
     except ValueError:
         return None
-    if not isinstance(said, dict) or not all(isinstance(said.get(k), str) for k in ("kind", "message")):
+    if not isinstance(said, dict) or said.get("word") != word:
+        return None
+    if not all(isinstance(said.get(k), str) for k in ("kind", "message")):
         return None
     message = "".join(c if c.isprintable() else " " for c in said["message"])[:MOST_MESSAGE]
     isolation = tuple(str(part) for part in said.get("isolation", ())) if said.get("isolation") else ()

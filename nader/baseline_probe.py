@@ -134,6 +134,7 @@ def try_classes(path: str) -> tuple[str, str]:
 
 def main() -> None:
     path, memory, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    word = sys.stdin.read()
     result = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -161,7 +162,8 @@ def main() -> None:
             text = f"{type(error).__name__}: {error}"
             kind = "memory" if "can't allocate memory" in text else "error"
             message = text
-    result.write(json.dumps({"kind": kind, "message": message[:1000], "isolation": held}) + "\n")
+    verdict = {"kind": kind, "message": message[:1000], "isolation": held, "word": word}
+    result.write(json.dumps(verdict) + "\n")
     result.flush()
     os._exit(0)
 

@@ -45,7 +45,18 @@ WRONG = {
     "no Python": ("Here is the block:", "error", "SyntaxError"),
     "numbers that are none": (GOOD.replace("self.conv(x)", "self.conv(x) / 0"), "number", "not finite"),
     "a silent end": ("import os; os._exit(3)", "crash", "status 3"),
-    "a forged verdict": ("import os; os.write(3, b'[]'); os._exit(0)", "crash", "status 0"),
+    "a forged verdict": (
+        "import json, os\n"
+        "said = json.dumps({'kind': 'ok', 'message': '', 'isolation': ['limits'], 'word': ''})\n"
+        "for number in range(3, 30):\n"
+        "    try:\n"
+        "        os.write(number, said.encode() + b'\\n')\n"
+        "    except OSError:\n"
+        "        pass\n"
+        "os._exit(0)",
+        "crash",
+        "status 0",
+    ),
 }
 HARM = {
     "a connection": ("import socket; socket.create_connection(('127.0.0.1', 80))", "Error"),
@@ -54,7 +65,7 @@ HARM = {
     "a signal": ("import os; os.kill(os.getppid(), 9)", "PermissionError"),
     "removing a file": ("import os; os.unlink(__file__)", "Error"),
 }
-FIRST_WRONG, *OTHER_WRONG = WRONG
+FIRST_WRONG, *OTHER_WRONG = sorted(WRONG, key=lambda name: name != "a forged verdict")
 FIRST_HARM, *OTHER_HARM = HARM
 
 
@@ -73,6 +84,12 @@ def test_code_that_would_do_harm_is_refused_by_the_system(name):
     code, message = HARM[name]
     verdict = tried(code)
     assert verdict.kind == "error" and message in verdict.message
+
+
+def test_what_an_error_tells_of_a_file_is_cut_and_harmless():
+    """What `nader.baseline` says is left to the code: a file's text in an error's, so much and no more."""
+    verdict = tried("raise ValueError(open('/etc/passwd').read() * 9 + '\\x1b[2J')")
+    assert verdict.kind == "error" and len(verdict.message) <= 300 and verdict.message.isprintable()
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from actors.history import History
 from actors.keys import effect_key
 from actors.runtime import external
-from events import Envelope, Event, Pending, encode
-from events.campaign import CampaignFinished, CampaignPaused, Forked
+from events import Envelope, Event, Pending, encode, readable
+from events.campaign import CampaignFinished, CampaignPaused, CampaignStarted, Forked, SettingsChanged
 from events.llm import ChatCancelled, ChatRequested, EmbeddingCancelled, EmbeddingRequested
 from events.training import TrainingCancelled, TrainingRequested
 from nader.campaign import free_name, is_half_made, require_free, settings_changed
@@ -16,6 +16,7 @@ from nader.lost_calls import lost_calls
 from nader.settings import validated
 from nader.workspace import LIBRARY, Workspace, find_run, fold
 from store import Log
+from store.projections import Views
 
 ANSWERED_BY = {
     ChatRequested.__name__: "gateway",
@@ -38,8 +39,10 @@ async def fork(
     """Make a branch of `run` at position `at` and return its name; the parent is not touched.
 
     `sets` change settings from the fork on; `cancel` ends requests open there instead of issuing them again;
-    `reuse` takes recorded answers to byte-identical requests from the parent's later history. Raises
-    `NaderError`, `StoreError`.
+    `reuse` takes recorded answers to byte-identical requests from the parent's later history.
+
+    The time it takes grows with the history only where that must be looked through: for requests to cancel,
+    and for what a process that was killed may have spent. Raises `NaderError`, `StoreError`.
     """
     with workspace.reader() as reader:
         info = find_run(reader, run)
@@ -67,13 +70,14 @@ async def fork(
             )
         ]
         blobs: dict[str, bytes] = {}
-        if sets or cancel:
-            views, history = await asyncio.to_thread(fold, log, parent, at)
-            if sets:
-                changed, blobs = settings_changed(views, sets, log)
-                events.append(external(changed))
-            if cancel:
-                events.extend(_cancelled(history))
+        if sets:
+            changed, blobs = settings_changed(
+                await asyncio.to_thread(_settings_at, log, parent, at), sets, log
+            )
+            events.append(external(changed))
+        if cancel:
+            _, history = await asyncio.to_thread(_fold, log, parent, at)
+            events.extend(_cancelled(history))
         events += await asyncio.to_thread(_lost, log, parent, at)
         if begun is None:
             await log.create_branch(branch, run=info.run, parent=parent, position=at)
@@ -81,6 +85,20 @@ async def fork(
         return branch
     finally:
         await log.close()
+
+
+def _fold(log: Log, branch: str, upto: int | None = None) -> tuple[Views, History]:
+    return fold(log, branch, upto, epochs=False)
+
+
+def _settings_at(log: Log, branch: str, at: int) -> Views:
+    """The state of a run as far as its settings go: of a long history only the few events that say them are
+    read.
+    """
+    views = Views(log.blob)
+    types = (CampaignStarted.__name__, SettingsChanged.__name__)
+    views.apply_many(readable(log.read(branch, upto=at, types=types)))
+    return views
 
 
 def _lost(log: Log, parent: str, at: int) -> list[Pending]:
@@ -91,7 +109,7 @@ def _lost(log: Log, parent: str, at: int) -> list[Pending]:
     last = next(iter(log.read(parent, after=head - 1)), None)
     if last is not None and last.type in (CampaignPaused.__name__, CampaignFinished.__name__):
         return []
-    views, _ = fold(log, parent)
+    views, _ = _fold(log, parent)
     settings = validated(views.status.settings(), where="the log's settings")
     return [p for p in lost_calls(log, views, settings) if p.causation is not None and p.causation <= at]
 

@@ -6,6 +6,7 @@ from datetime import date, datetime, time
 
 from actors.history import History
 from nader.errors import WorkspaceError
+from nader.workspace import fold
 from store.projections import Views
 from store.projections.tree import Candidate
 from store.reader import Reader
@@ -53,13 +54,9 @@ def find_position(words: str, log: Reader, branch: str, views: Views, history: H
     Raises PositionError with one sentence.
     """
     words = words.strip()
-    if re.fullmatch(r"\d+", words):
-        return _number(int(words), history.head)
-    if words == "head":
-        return history.head
-    moment = _moment(words)
-    if moment is not None:
-        return _by_time(moment, log, branch)
+    plain = _plain(words, log, branch)
+    if plain is not None:
+        return plain
     name, colon, stage = words.partition(":")
     if colon and stage not in STAGES:
         near = difflib.get_close_matches(stage, STAGES, 1)
@@ -72,6 +69,28 @@ def find_position(words: str, log: Reader, branch: str, views: Views, history: H
             f"{words!r} is no position: give a number, `head`, `best`, a candidate or a time ({error})"
         ) from None
     return _of_candidate(candidate.id, stage, history)
+
+
+def position_of(words: str, log: Reader, branch: str) -> int:
+    """As `find_position`, of a run that is not folded: it is folded here if the words name a candidate.
+
+    Raises PositionError, WorkspaceError.
+    """
+    words = words.strip()
+    plain = _plain(words, log, branch)
+    if plain is not None:
+        return plain
+    return find_position(words, log, branch, *fold(log, branch, epochs=False))
+
+
+def _plain(words: str, log: Reader, branch: str) -> int | None:
+    """The position of words that name no candidate: a number, `head`, a time."""
+    if re.fullmatch(r"[0-9]+", words):
+        return _number(int(words[:18]), log.head(branch).position)
+    if words == "head":
+        return log.head(branch).position
+    moment = _moment(words)
+    return None if moment is None else _by_time(moment, log, branch)
 
 
 def _number(position: int, head: int) -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from actors.history import History
 from nader.errors import WorkspaceError
-from nader.positions import PositionError, find_candidate, find_position
+from nader.positions import PositionError, find_candidate, find_position, position_of
 from nader.workspace import Workspace, fold
 from store import Reader
 from store.projections import Views
@@ -37,6 +37,28 @@ def last(history: History, candidate: str, *types: str) -> int:
 def test_numbers_and_head(run: tuple[Reader, Views, History]) -> None:
     assert position(run, "17") == 17
     assert position(run, " head ") == run[2].head
+
+
+@pytest.mark.parametrize("words", ["17", "head", "r1-1", "r1-1:proposed", "best", "2100-01-01"])
+def test_a_position_in_a_run_that_is_not_folded_is_the_same(
+    run: tuple[Reader, Views, History], words: str
+) -> None:
+    assert position_of(words, run[0], "run-1") == position(run, words)
+
+
+def test_a_number_a_time_and_the_head_are_found_without_a_fold(
+    run: tuple[Reader, Views, History], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def folded(*_: object, **__: object) -> None:
+        raise AssertionError("the whole run was folded")
+
+    monkeypatch.setattr("nader.positions.fold", folded)
+    assert [position_of(words, run[0], "run-1") for words in ("17", "head", "2100-01-01")] == [
+        17, run[2].head, run[2].head,
+    ]  # fmt: skip
+    for words in ("0", "1000000", "9" * 30):
+        with pytest.raises(PositionError):
+            position_of(words, run[0], "run-1")
 
 
 def test_a_candidate_is_its_last_event(run: tuple[Reader, Views, History]) -> None:

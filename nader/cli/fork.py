@@ -8,9 +8,9 @@ from rich.text import Text
 
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption
 from nader.cli.output import clean, print_json, stdout
-from nader.cli.reading import open_run
 from nader.forks import fork as make_fork
-from nader.workspace import Workspace
+from nader.positions import position_of
+from nader.workspace import Workspace, find_run
 
 
 def fork(
@@ -54,15 +54,15 @@ def fork(
     designed, queued, trained and
     closed: `--at r2-1:proposed` lets the same idea be designed again.
     """
-    with open_run(workspace, run, at) as opened:
-        parent, position = opened.name, opened.position
+    place = Workspace.at(workspace)
+    with place.reader() as log:
+        parent = find_run(log, run).name
+        position = position_of(at, log, parent)
     changes = [*(sets or [])]
     changes += [f"llm.model={model}"] if model is not None else []
     changes += [f"seed={seed}"] if seed is not None else []
     branch = asyncio.run(
-        make_fork(
-            Workspace.at(workspace), parent, position, name=name, sets=changes, cancel=cancel, reuse=reuse
-        )
+        make_fork(place, parent, position, name=name, sets=changes, cancel=cancel, reuse=reuse)
     )
     if as_json:
         print_json({"name": branch, "parent": parent, "position": position})

@@ -22,6 +22,7 @@ from nader.errors import WorkspaceError
 from nader.positions import find_candidate, find_position
 from nader.workspace import Workspace, find_run, fold
 from store import OperationalError, Reader
+from store.lineage import MASK
 
 ACTOR_STYLES = {
     "director": "magenta",
@@ -150,7 +151,7 @@ class _Filter:
 
 
 def _number(word: str) -> int | None:
-    return int(word) if word.isdecimal() else None
+    return min(int(word[:18]), MASK) if word.isdecimal() else None
 
 
 def _check_actors(names: list[str], there: set[str]) -> None:

@@ -30,6 +30,21 @@ def test_a_fork_leaves_its_parent_as_it_was_and_can_be_resumed(nader: Nader, wor
     assert nader("diff", "run-1", "mine", "--json", "-w", workspace).json["shared"] == told["position"]
 
 
+@pytest.mark.parametrize("more", [[], ["--seed", "7", "--model", "m"], ["--reuse"]])
+def test_a_fork_at_a_number_folds_nothing(
+    nader: Nader, workspace: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    """Its time must not grow with the history."""
+
+    def folded(*_: object, **__: object) -> None:
+        raise AssertionError("the run was folded")
+
+    for module in ("nader.positions", "nader.forks", "nader.workspace", "nader.cli.reading"):
+        monkeypatch.setattr(f"{module}.fold", folded)
+    told = nader("fork", "run-1", "--at", "9", "--name", "quick", *more, "-w", workspace)
+    assert told.status == 0 and "quick shares run-1 up to position 9" in told.out
+
+
 def test_a_fork_that_is_not_named_gets_the_next_free_name(nader: Nader, workspace: Path) -> None:
     out = nader("fork", "run-1", "--at", "head", "-w", workspace).out
     assert "run-1-fork-1 shares run-1 up to position" in out and "nader resume run-1-fork-1" in out

@@ -264,6 +264,10 @@ class Embedding(Effector):
         """A request that the program itself failed to carry out."""
         return EmbeddingFailed(kind="internal", message=error)
 
+    async def close(self) -> None:
+        """Give back connections."""
+        await self._embedder.aclose()
+
 
 async def _told(ctx: EffectorContext, event: Event) -> None:
     """Record a try, whole even where the call is being cancelled: nobody else will tell what it took."""

@@ -17,13 +17,25 @@ from events.reading import (
     PaperTextRead,
     PaperTextRequested,
 )
-from nader.literature import Fetcher, PaperRecord, TextFailure, method_section, read_paper
+from nader.literature import FailureKind, Fetcher, PaperRecord, TextFailure, method_section, read_paper
 from nader.settings import ReadingSettings, validated
 
 SECTION_TOKENS = ReadingSettings().section_tokens
 """What a method section may have unless the settings say otherwise: for the estimate before a reading."""
 MOST_INSPIRATIONS = ReadingSettings().inspirations
 """The same of the inspirations asked for."""
+
+READ, NOT_RELEVANT, NO_ANSWER = "read", "not relevant", "no answer"
+"""Outcomes of a paper; the last goes with the kind of failure."""
+_SETTLED = frozenset({READ, NOT_RELEVANT, *(str(k) for k in FailureKind if k != FailureKind.UNREACHABLE)})
+
+
+def is_settled(outcome: str) -> bool:
+    """Whether a paper's outcome is about the paper, and another reading would find the same.
+
+    What a model or a server owed (an answer, vectors, a file) may be there the next time.
+    """
+    return outcome in _SETTLED
 
 
 class PaperReader(Agent):
@@ -53,7 +65,7 @@ class PaperReader(Agent):
             judged = PaperJudged(paper=found.paper, relevant=relevance.relevant, reason=relevance.reason)
             await ctx.emit(judged)
             if not relevance.relevant:
-                return await self._extracted(ctx, found, (), "not relevant")
+                return await self._extracted(ctx, found, (), NOT_RELEVANT)
             if found.has_text and section == "abstract":
                 terminal = (await ctx.ask(PaperTextRequested(paper=found.paper), name="text")).event
                 if isinstance(terminal, PaperTextRead):
@@ -61,8 +73,8 @@ class PaperReader(Agent):
             asked: dict[str, Variable] = {"title": found.title, "section": text, "maximum": most}
             answer = await ask_model(ctx, settings, "extract_inspirations", asked, name="inspirations")
         except NoAnswer as failure:
-            return await self._extracted(ctx, found, (), f"no answer ({failure.kind})")
-        await self._extracted(ctx, found, answer.inspirations[:most], "read", section, page)
+            return await self._extracted(ctx, found, (), f"{NO_ANSWER} ({failure.kind})")
+        await self._extracted(ctx, found, answer.inspirations[:most], READ, section, page)
 
     def give_up(self, cause: Event, error: str) -> list[Event]:
         """A paper that could not be handled."""

@@ -62,12 +62,14 @@ class Assembly:
 
     actors: list[Actor]
     gateway: Gateway
+    embedding: Embedding
     training: Training
 
     async def close(self) -> None:
         """Give back connections and end the workers."""
         await self.training.end()
         await self.gateway.close()
+        await self.embedding.close()
 
 
 def assemble(
@@ -91,7 +93,7 @@ def assemble(
         hopeless=settings.training.hopeless,
         on_progress=on_progress,
     )
-    return Assembly([*agents(settings), gateway, embedding, training], gateway, training)
+    return Assembly([*agents(settings), gateway, embedding, training], gateway, embedding, training)
 
 
 def gateway_of(

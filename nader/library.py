@@ -3,12 +3,14 @@ of the log.
 """
 
 import asyncio
-import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.papers import SECTION_TOKENS, PaperTexts
+from actors.gateway import Embedding, Gateway
+from actors.history import History
+from actors.papers import PaperTexts, is_settled
 from actors.runtime import Ending, Runtime, external
 from events import Envelope
 from events.reading import (
@@ -18,94 +20,49 @@ from events.reading import (
     PaperFound,
     ReadingStarted,
 )
-from nader.assembly import embedder_of, gateway_of, readers
-from nader.errors import NaderError
-from nader.ground import designer_of, own_prompts, resolve_backend, text_blobs, text_digest
-from nader.literature import (
-    Endpoints,
-    Inspiration,
-    InspirationFile,
-    LiteratureError,
-    NearDuplicates,
-    PaperRecord,
-    load_inspirations,
-    parse_source,
-    split_relevant,
-)
-from nader.llm import cost
+from nader.assembly import gateway_of, readers, require_models
+from nader.ground import check_models, designer_of, own_prompts, resolve_backend, text_blobs, text_digest
+from nader.hours import hours_capped
+from nader.importing import enter
+from nader.literature import Endpoints, Inspiration, PaperRecord, split_relevant
+from nader.lost_calls import lost_calls
+from nader.offer import PAPERS, Offer, Plan, ReadingError, look_up, plan
 from nader.settings import CampaignSettings
 from nader.workspace import LIBRARY, Workspace, fold, require_name
 from store import Log, sha256_hex
+from store.projections import Views
+from store.projections.ledger import Totals
 
-PAPERS = "papers"
-"""Folder of a workspace where fetched papers are kept."""
-ANSWER_TOKENS = 400
-"""What an answer of the Reader's takes, roughly: for the estimate before a reading."""
-
-
-class ReadingError(NaderError):
-    """A source that cannot be read, or a library that cannot be used."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a reading would do, and about what it would cost."""
-
-    source: str
-    papers: int
-    known: int
-    """Papers of the source that the library has read already."""
-    calls: int
-    tokens: int
-    """Upper estimate: every paper relevant, every section at its longest."""
-    money: float | None
-    """US dollars; None where the model's price is not known."""
-    inspirations: int
-    """Of an import: entries in the list."""
+__all__ = ["Offer", "Plan", "ReadingError", "ReadingReport", "libraries", "look_up", "plan", "read"]
 
 
 @dataclass(frozen=True)
 class ReadingReport:
-    """What a reading or an import brought."""
+    """What a library holds after a reading or an import, and what this one took."""
 
     library: str
     ending: Ending
     papers: int
+    finished: int
+    """Papers that the library is done with; the same command goes on with the others."""
     relevant: int
     entered: int
     merged: int
     failed: dict[str, int]
     """Papers without a text, by kind."""
+    unanswered: dict[str, int]
+    """Papers that a model or a server owes something, by what."""
     irrelevant: int
     """Of an import: entries left out as not about blocks."""
+    spent: Totals
+    """By this reading."""
     position: int
     """Where the library's stream stands now."""
 
-
-def plan(workspace: Workspace, spec: str, name: str, settings: CampaignSettings, maximum: int) -> Plan:
-    """What reading a source would do; nothing is recorded. Raises `ReadingError`, `WorkspaceError`."""
-    require_name(name, "library")
-    try:
-        source = parse_source(spec, cache=workspace.path / PAPERS)
-        if isinstance(source, InspirationFile):
-            return Plan(str(source), 0, 0, 0, 0, 0.0, len(load_inspirations(source.path)))
-        records = list(source.papers(maximum))
-    except LiteratureError as error:
-        raise ReadingError(str(error)) from None
-    known = 0
-    if workspace.log.exists():
-        with workspace.reader() as reader:
-            if any(branch.name == LIBRARY + name for branch in reader.branches()):
-                views, _ = fold(reader, LIBRARY + name)
-                known = sum(1 for record in records if record.id in views.knowledge.finished_papers())
-    new = len(records) - known
-    tokens = sum(len(record.abstract) // 4 + 300 + SECTION_TOKENS + 300 for record in records) if new else 0
-    settings = resolve_backend(settings)
-    if settings.llm.backend == "openai":
-        money = cost(settings.llm.model, tokens, 2 * ANSWER_TOKENS * new)
-    else:
-        money, tokens = 0.0, 0
-    return Plan(str(source), len(records), known, 2 * new, tokens, money, 0)
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.ending.kind == "finished" and self.finished == self.papers
 
 
 async def read(
@@ -115,50 +72,156 @@ async def read(
     settings: CampaignSettings,
     maximum: int,
     *,
+    offer: Offer | None = None,
     filtered: bool = True,
     watch: Callable[[Envelope], None] | None = None,
 ) -> ReadingReport:
-    """Read a source into the library `name`, or go on with it; papers that were read are not read again.
+    """Read a source into the library `name`, or go on with it; papers it is done with are not read again.
 
-    `filtered` leaves out entries of an imported list that do not speak of blocks. Raises `NaderError`,
-    `StoreError`.
+    `offer` is what was looked up in the source, if it was. `filtered` leaves out entries of a list that do
+    not speak of blocks. Raises `NaderError`, `StoreError`.
     """
     settings = resolve_backend(settings)
+    check_models(settings)
     workspace.create()
-    try:
-        source = parse_source(spec, cache=workspace.path / PAPERS)
-        imported = isinstance(source, InspirationFile)
-        records = (
-            []
-            if isinstance(source, InspirationFile)
-            else await asyncio.to_thread(lambda: list(source.papers(maximum)))
-        )
-    except LiteratureError as error:
-        raise ReadingError(str(error)) from None
+    if offer is None:
+        offer = await asyncio.to_thread(look_up, workspace, spec, name, maximum)
+    if offer.papers:
+        await require_models(settings)
     log = await Log.open(workspace.log, create=True, synchronous=settings.synchronous)
     try:
-        branch = LIBRARY + name
-        if all(b.name != branch for b in log.branches()):
+        reading = _Reading(workspace, log, name, settings)
+        if all(b.name != reading.branch for b in log.branches()):
             require_name(name, "library")
-            await log.create_branch(branch, run=branch)
-        _require_same_embedder(log, branch, settings)
+            await log.create_branch(reading.branch, run=reading.branch)
+        _require_same_embedder(log, reading.branch, settings)
         if watch is not None:
-            _observe(log, branch, watch)
-        started = ReadingStarted(
-            library=name,
-            source=str(source),
-            settings=settings.model_dump(mode="json"),
-            designer=designer_of(settings),
-            prompts={prompt: text_digest(text) for prompt, text in own_prompts(settings).items()},
-            maximum=maximum,
-        )
-        await log.append(branch, [external(started)], blobs=text_blobs(own_prompts(settings).values()))
-        if imported:
-            assert isinstance(source, InspirationFile)
-            return await _import(log, branch, name, source, settings, filtered)
-        return await _read_papers(workspace, log, branch, name, records, settings)
+            _observe(log, reading.branch, watch)
+        await reading.begin(offer.source, maximum)
+        if offer.papers:
+            return await reading.papers(offer.papers)
+        kept, left_out = split_relevant(offer.entries) if filtered else (offer.entries, [])
+        return await reading.entries(kept, len(left_out))
     finally:
         await log.close()
+
+
+class _Reading:
+    """One call of `read` on an open log."""
+
+    def __init__(self, workspace: Workspace, log: Log, name: str, settings: CampaignSettings) -> None:
+        self.branch = LIBRARY + name
+        self._workspace = workspace
+        self._log = log
+        self._name = name
+        self._settings = settings
+        self._before = 0
+        """Position after which this reading's events lie."""
+
+    async def begin(self, source: str, maximum: int) -> None:
+        """Record under which settings it is read, and what an earlier process may have spent unheard."""
+        views, _ = fold(self._log, self.branch)
+        self._before = views.position
+        settings = self._settings
+        own = own_prompts(settings)
+        started = ReadingStarted(
+            library=self._name,
+            source=source,
+            settings=settings.model_dump(mode="json"),
+            designer=designer_of(settings),
+            prompts={prompt: text_digest(text) for prompt, text in own.items()},
+            maximum=maximum,
+        )
+        events = [external(started), *lost_calls(self._log, views, settings)]
+        await self._log.append(self.branch, events, blobs=text_blobs(own.values()))
+
+    async def papers(self, records: Sequence[PaperRecord]) -> ReadingReport:
+        """Read papers; those with an answer outstanding are found again, and so read again."""
+        views, _ = fold(self._log, self.branch)
+        known = {found.paper for found in views.knowledge.papers()}
+        finished = views.knowledge.finished_papers()
+        for record in records:
+            owed = record.id in finished and not is_settled(finished[record.id].outcome)
+            if owed or record.id not in known:
+                await self._found(record)
+        views, history, gateway, embedding = self._opened()
+        texts = PaperTexts(Endpoints.from_environment().fetcher(), self._workspace.path / PAPERS)
+
+        def over() -> str | None:
+            done, found = views.knowledge.finished_papers(), views.knowledge.papers()
+            return "read" if len(done) >= len(found) else None
+
+        actors = [*readers(), texts, gateway, embedding]
+        runtime = Runtime(self._log, self.branch, history, views, actors, over=over)
+        try:
+            with hours_capped(runtime, self._settings, history):
+                ending = await runtime.run()
+        finally:
+            await gateway.close()
+            await embedding.close()
+        return self._report(ending)
+
+    async def entries(self, kept: Sequence[Inspiration], irrelevant: int) -> ReadingReport:
+        """Enter a list."""
+        views, history, gateway, embedding = self._opened()
+        try:
+            ending = await enter(self._log, self.branch, views, history, embedding, kept, self._settings)
+        finally:
+            await gateway.close()
+            await embedding.close()
+        return self._report(ending, irrelevant)
+
+    def _opened(self) -> tuple[Views, History, Gateway, Embedding]:
+        views, history = fold(self._log, self.branch)
+        return views, history, *gateway_of(self._settings, self._workspace, views)
+
+    async def _found(self, record: PaperRecord) -> None:
+        raw = record.model_dump_json().encode("utf-8")
+        abstract = record.abstract.encode("utf-8")
+        found = PaperFound(
+            paper=record.id,
+            title=record.paper.title,
+            year=record.paper.year,
+            ref=record.paper.ref,
+            abstract=sha256_hex(abstract),
+            record=sha256_hex(raw),
+            has_text=record.has_text,
+        )
+        blobs = {sha256_hex(raw): raw, sha256_hex(abstract): abstract}
+        await self._log.append(self.branch, [external(found, about=record.id[:12])], blobs=blobs)
+
+    def _report(self, ending: Ending, irrelevant: int = 0) -> ReadingReport:
+        views, history = fold(self._log, self.branch)
+        relevant: dict[str, bool] = {}
+        failed: dict[str, str] = {}
+        entered = merged = 0
+        for envelope in history.events:
+            data = envelope.data()
+            if envelope.type == PaperFound.__name__:
+                failed.pop(data["paper"], None)
+            elif envelope.type == "PaperJudged":
+                relevant[data["paper"]] = data["relevant"]
+            elif envelope.type == "PaperTextFailed":
+                failed[data["paper"]] = data["kind"]
+            entered += envelope.type == InspirationRecorded.__name__
+            merged += envelope.type == InspirationMerged.__name__
+        outcomes = [event.outcome for event in views.knowledge.finished_papers().values()]
+        owed = Counter(outcome for outcome in outcomes if not is_settled(outcome))
+        ledger = views.ledger
+        return ReadingReport(
+            library=self._name,
+            ending=ending,
+            papers=len(views.knowledge.papers()),
+            finished=len(outcomes) - owed.total(),
+            relevant=sum(relevant.values()),
+            entered=entered,
+            merged=merged,
+            failed=dict(Counter(failed.values())),
+            unanswered=dict(owed),
+            irrelevant=irrelevant,
+            spent=ledger.totals() - ledger.totals(self._before),
+            position=views.position,
+        )
 
 
 def _observe(log: Log, branch: str, watch: Callable[[Envelope], None]) -> None:
@@ -168,128 +231,6 @@ def _observe(log: Log, branch: str, watch: Callable[[Envelope], None]) -> None:
                 watch(envelope)
 
     log.subscribe(pass_on)
-
-
-async def _read_papers(
-    workspace: Workspace,
-    log: Log,
-    branch: str,
-    name: str,
-    records: list[PaperRecord],
-    settings: CampaignSettings,
-) -> ReadingReport:
-    views, _ = fold(log, branch)
-    known = {found.paper for found in views.knowledge.papers()}
-    for record in records:
-        if record.id not in known:
-            raw = record.model_dump_json().encode("utf-8")
-            abstract = record.abstract.encode("utf-8")
-            found = PaperFound(
-                paper=record.id,
-                title=record.paper.title,
-                year=record.paper.year,
-                ref=record.paper.ref,
-                abstract=sha256_hex(abstract),
-                record=sha256_hex(raw),
-                has_text=record.has_text,
-            )
-            blobs = {sha256_hex(raw): raw, sha256_hex(abstract): abstract}
-            await log.append(branch, [external(found, about=record.id[:12])], blobs=blobs)
-    views, history = fold(log, branch)
-    gateway, embedding = gateway_of(settings, workspace, views)
-    fetcher = Endpoints.from_environment().fetcher()
-    texts = PaperTexts(fetcher, workspace.path / PAPERS)
-
-    def over() -> str | None:
-        return "read" if len(views.knowledge.finished_papers()) >= len(views.knowledge.papers()) else None
-
-    runtime = Runtime(log, branch, history, views, [*readers(), texts, gateway, embedding], over=over)
-    try:
-        ending = await runtime.run()
-    finally:
-        await gateway.close()
-    return _report(log, branch, name, ending, irrelevant=0)
-
-
-async def _import(
-    log: Log, branch: str, name: str, source: InspirationFile, settings: CampaignSettings, filtered: bool
-) -> ReadingReport:
-    """Enter a list of inspirations: relevant ones, none twice, with vectors."""
-    try:
-        listed = load_inspirations(source.path, name)
-    except LiteratureError as error:
-        raise ReadingError(str(error)) from None
-    kept, left_out = split_relevant(listed) if filtered else (listed, [])
-    views, _ = fold(log, branch)
-    seen = NearDuplicates()
-    held = set()
-    for row in views.knowledge.all():
-        seen.add(row.id, row.text)
-        held.add(row.id)
-    new: list[Inspiration] = []
-    pendings = []
-    for one in kept:
-        if one.id in held:
-            continue
-        duplicate = seen.find(one.text)
-        if duplicate is not None:
-            merged = InspirationMerged(
-                text=one.text, into=duplicate[0], similarity=duplicate[1], paper=one.paper.ref
-            )
-            pendings.append(external(merged))
-            continue
-        seen.add(one.id, one.text)
-        new.append(one)
-        pendings.append(
-            external(
-                InspirationRecorded(
-                    inspiration=one.id,
-                    text=one.text,
-                    title=one.paper.title,
-                    year=one.paper.year,
-                    ref=one.paper.ref,
-                    section=one.section or "",
-                    page=one.page,
-                )
-            )
-        )
-    blobs: dict[str, bytes] = {}
-    if new:
-        embedder = embedder_of(settings)
-        vectors = (await embedder.embed([one.text for one in new])).astype("<f4").tobytes()
-        ids = json.dumps([one.id for one in new]).encode("utf-8")
-        llm = settings.llm
-        indexed = KnowledgeIndexed(
-            inspirations=sha256_hex(ids),
-            vectors=sha256_hex(vectors),
-            embedder=llm.embedder_name,
-            dimension=llm.embedding_dimension,
-            count=len(new),
-        )
-        pendings.append(external(indexed))
-        blobs = {sha256_hex(ids): ids, sha256_hex(vectors): vectors}
-    await log.append(branch, pendings, blobs=blobs)  # at once: no inspiration is ever without its vector
-    return _report(log, branch, name, Ending("finished", "imported"), irrelevant=len(left_out))
-
-
-def _report(log: Log, branch: str, name: str, ending: Ending, *, irrelevant: int) -> ReadingReport:
-    views, history = fold(log, branch)
-    failed: dict[str, int] = {}
-    relevant = entered = merged = 0
-    for envelope in history.events:
-        data = envelope.data()
-        if envelope.type == "PaperJudged":
-            relevant += bool(data["relevant"])
-        elif envelope.type == "PaperTextFailed":
-            failed[data["kind"]] = failed.get(data["kind"], 0) + 1
-        elif envelope.type == InspirationRecorded.__name__:
-            entered += 1
-        elif envelope.type == InspirationMerged.__name__:
-            merged += 1
-    papers = len(views.knowledge.papers())
-    return ReadingReport(
-        name, ending, papers, relevant, entered, merged, failed, irrelevant, log.head(branch).position
-    )
 
 
 def _require_same_embedder(log: Log, branch: str, settings: CampaignSettings) -> None:

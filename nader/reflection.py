@@ -69,10 +69,10 @@ async def rederive(workspace: Workspace, run: str | None, sets: Sequence[str] = 
             changed.settings if sets else views.status.settings(), where="the log's settings"
         )
         await require_models(settings)
-        events += lost_calls(log, views, settings)
         for candidate, envelope in closed.items():
             again = ReflectionRequested(candidate=candidate, round=envelope.data()["round"])
             events.append(external(again, about=candidate))
+        events += lost_calls(log, views, settings)
         await log.create_branch(branch, run=info.run, parent=parent, position=at)
         await log.append(branch, events, blobs=blobs)
         return await _run(workspace, log, branch, at)
@@ -125,6 +125,7 @@ async def _run(workspace: Workspace, log: Log, branch: str, at: int) -> Reflecti
             ending = await runtime.run()
     finally:
         await gateway.close()
+        await embedding.close()
     new = [e for e in history.events if e.position > at]
     asked = sum(e.type == ReflectionRequested.__name__ for e in new)
     by_kind: dict[str, int] = {}

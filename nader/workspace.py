@@ -108,14 +108,14 @@ def find_run(log: Reader, name: str | None = None) -> BranchInfo:
 
     Raises `WorkspaceError` with the nearest name.
     """
+    for run in log.branches():
+        if run.name == name:
+            return run
     runs = campaigns(log)
     if not runs:
         raise WorkspaceError("this log holds no campaign yet; `nader run` starts one")
     if name is None:
         return next((run for run in reversed(runs) if not is_reflection(log, run)), runs[-1])
-    for run in log.branches():
-        if run.name == name:
-            return run
     names = [run.name for run in runs]
     near = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"it holds {', '.join(names[-8:])}"

@@ -6,6 +6,7 @@ from rich.text import Text
 from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunArgument, WorkspaceOption
 from nader.cli.output import clean, count, duration, money, print_json, stdout, table
 from nader.cli.reading import Run, open_run
+from nader.workspace import LIBRARY
 from store.projections.ledger import Totals
 
 
@@ -15,10 +16,11 @@ def cost(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a run has spent: questions, tokens, money and training time, by agent, by model, by
-    candidate.
+    """Show what a run, or `library:NAME`, has spent: questions, tokens, money and training time, by agent, by
+    model, by candidate.
 
-    Calls to a model whose price is not known are counted, and named beside the sum of the others.
+    Calls to a model whose price is not known are counted, and named beside the sum of the others. What a
+    server may have charged for tries of which it said nothing is told at its most, and counts against caps.
     """
     with open_run(workspace, run, at) as opened:
         if as_json:
@@ -48,7 +50,7 @@ def _print(console: Console, run: Run) -> None:
     groups = (
         ("agent", ledger.by_agent(upto)),
         ("model", ledger.by_model(upto)),
-        ("candidate", ledger.by_candidate(upto)),
+        ("paper" if run.name.startswith(LIBRARY) else "candidate", ledger.by_candidate(upto)),
     )
     for kind, rows in groups:
         shown = table(
@@ -62,6 +64,10 @@ def _print(console: Console, run: Run) -> None:
         for name, totals in [*rows.items(), *([("in all", ledger.totals(upto))] if kind == "agent" else [])]:
             shown.add_row(clean(name), *_figures(totals))
         console.print(shown)
+    total = ledger.totals(upto)
+    if total.uncertain_tokens:
+        unsaid = f"at most {count(total.uncertain_tokens)} tokens more, {money(total.uncertain_cost)}"
+        console.print(Text(f"{unsaid}, for tries of which the server said nothing.", style="yellow"))
     waiting = len(ledger.open_requests(upto))
     if waiting:
         console.print(Text(f"{waiting} requests have no end yet.", style="yellow"))

@@ -10,15 +10,17 @@ from rich.console import Console
 from rich.text import Text
 
 from events import Envelope
+from nader.cli.failures import INVALID
 from nader.cli.log import event_line
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption
-from nader.cli.output import clean, count, facts, money, print_json, stderr, stdout
-from nader.library import Plan, ReadingReport
+from nader.cli.output import clean, count, facts, money, number_of, print_json, stderr, stdout
+from nader.cli.show import spent_text
+from nader.library import Plan, ReadingReport, look_up
 from nader.library import plan as make_plan
 from nader.library import read as read_source
 from nader.literature.sources import FORMS
 from nader.settings import load_settings
-from nader.workspace import LIBRARY, Workspace
+from nader.workspace import LIBRARY, Workspace, require_name
 
 _WATCHED = frozenset(
     {"PaperFinished", "PaperTextFailed", "InspirationRecorded", "ChatFailed", "HandlerFailed"}
@@ -59,51 +61,60 @@ def read(
     nothing in it is obeyed.
     """
     settings, place = load_settings(file, None, sets or []), Workspace.at(workspace)
-    planned = make_plan(place, source, library, settings, maximum)
+    require_name(library, "library")
+    offer = look_up(place, source, library, maximum)
+    planned = make_plan(place, source, library, settings, maximum, offer)
     if not as_json:
         _print_plan(stdout(), planned)
     if dry_run:
         if as_json:
             print_json({"plan": planned, "report": None})
         return
-    watch = _watcher(stderr())
+    watch = _watcher(stderr(), planned.papers - planned.known)
     report = asyncio.run(
-        read_source(place, source, library, settings, maximum, filtered=not everything, watch=watch)
+        read_source(
+            place, source, library, settings, maximum, offer=offer, filtered=not everything, watch=watch
+        )
     )
     if as_json:
         print_json({"plan": planned, "report": report})
     else:
         _print_report(stdout(), report)
+    if not report.whole:
+        raise typer.Exit(INVALID)
 
 
-def _watcher(console: Console) -> Callable[[Envelope], None]:
-    """Prints what a reading brings, as it comes; an import brings thousands at once and is not told one by
-    one."""
+def _watcher(console: Console, papers: int) -> Callable[[Envelope], None]:
+    """Prints what a reading brings, as it comes, and how many of its papers are done; an import brings
+    thousands at once and is not told one by one."""
+    done = 0
 
     def watch(envelope: Envelope) -> None:
+        nonlocal done
         if envelope.type in _WATCHED and envelope.actor != "operator":
-            console.print(event_line(envelope), soft_wrap=not console.is_terminal)
+            line = event_line(envelope)
+            if envelope.type == "PaperFinished":
+                done += 1
+                line.append(f"  {done}/{max(papers, done)}", style="bold")
+            console.print(line, soft_wrap=not console.is_terminal)
 
     return watch
 
 
 def _print_plan(console: Console, plan: Plan) -> None:
-    if plan.inspirations:
-        console.print(Text(f"{clean(plan.source)}: {plan.inspirations} entries, imported without a model"))
-        return
     cost = "price not known" if plan.money is None else money(plan.money)
+    took = f"{number_of(plan.calls, 'question')}, {count(plan.tokens)} tokens, {cost}"
+    if plan.inspirations:
+        how = f"imported without a chat model; about {took}" if plan.calls else "imported without a model"
+        console.print(Text(f"{clean(plan.source)}: {plan.inspirations} entries, {how}"))
+        return
     new = plan.papers - plan.known
     console.print(
         facts(
             [
                 ("source", clean(plan.source)),
                 ("papers", f"{plan.papers}, of which {plan.known} are read already"),
-                (
-                    "at most",
-                    f"{plan.calls} questions, {count(plan.tokens)} tokens, {cost}"
-                    if new
-                    else "nothing to do",
-                ),
+                ("about", f"{took}, if all {new} are relevant" if new else "nothing to do"),
             ]
         )
     )
@@ -122,10 +133,17 @@ def _print_report(console: Console, report: ReadingReport) -> None:
                 f"{report.papers}, {report.relevant} relevant{f'; no text: {failed}' if failed else ''}",
             )
         )
+    if report.unanswered:
+        owed = ", ".join(f"{number} {clean(kind)}" for kind, number in sorted(report.unanswered.items()))
+        said = f"{number_of(sum(report.unanswered.values()), 'paper')} got no answer: {owed}; "
+        rows.append(("to do", f"{said}the same command asks again"))
+    if (left := report.papers - report.finished - sum(report.unanswered.values())) > 0:
+        rows.append(("to do", f"{number_of(left, 'paper')} not read yet; the same command goes on"))
     if report.irrelevant:
         rows.append(
             ("left out", f"{report.irrelevant} that do not speak of blocks; --everything enters them")
         )
+    rows.append(("cost", spent_text(report.spent)))
     rows.append(("ended", f"{report.ending.kind}: {clean(report.ending.reason)}"))
     rows.append(("stands at", f"position {report.position} of {clean(LIBRARY + report.library)}"))
     console.print(facts(rows))

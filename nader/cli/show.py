@@ -18,6 +18,7 @@ from nader.cli.output import (
     indented,
     mean_and_spread,
     money,
+    number_of,
     print_json,
     short,
     size,
@@ -100,14 +101,15 @@ def _training(candidate: Candidate) -> str:
 
 def spent_text(spent: Totals) -> str:
     """What something cost, on one line."""
-    parts = [f"{spent.chat_calls} questions"]
+    parts = [number_of(spent.chat_calls, "question")]
     if spent.input_tokens or spent.output_tokens:
         parts.append(f"{count(spent.input_tokens)} + {count(spent.output_tokens)} tokens")
     if spent.cost or spent.unknown_price_calls:
         parts.append(money(spent.cost, spent.unknown_price_calls))
     if spent.uncertain_cost:
-        parts.append(f"at most {money(spent.uncertain_cost)} more for failed tries")
-    parts.append(f"training {duration(spent.train_seconds)}")
+        parts.append(f"at most {money(spent.uncertain_cost)} more for tries without a word")
+    if spent.trainings or spent.train_seconds:
+        parts.append(f"training {duration(spent.train_seconds)}")
     return ", ".join(parts)
 
 

@@ -130,3 +130,7 @@ class Embedder(Protocol):
     async def embed_counted(self, texts: Sequence[str]) -> EmbedReply:
         """As `embed`, with tokens and time."""
         ...
+
+    async def aclose(self) -> None:
+        """Give back connections."""
+        ...

@@ -61,6 +61,9 @@ class Totals:
     def __add__(self, other: "Totals") -> "Totals":
         return Totals(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Totals)))
 
+    def __sub__(self, other: "Totals") -> "Totals":
+        return Totals(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(Totals)))
+
 
 @dataclass(frozen=True)
 class OpenRequest:

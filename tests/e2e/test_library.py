@@ -12,7 +12,6 @@ import pytest
 from actors.librarian import NO_VECTORS
 from events import event_types
 from nader.library import ReadingError, libraries, plan
-from nader.llm import LLMError
 from nader.settings import load_settings
 from nader.workspace import Workspace, fold
 from prompts.tags import section
@@ -310,18 +309,6 @@ def test_a_longer_list_adds_only_what_is_new(tmp_path):
     small_list(source, TEXTS)
     report = read_library(tmp_path / "w", source, "list")
     assert (report.entered, report.merged) == (2, 1)
-
-
-def test_an_import_that_fails_leaves_no_inspiration_without_its_vector(tmp_path):
-    source = small_list(tmp_path / "list.json", TEXTS)
-    with serve(Scenario(faults=(Fault(kind="500", endpoint="embeddings", every=1),))) as server:
-        sets = ("llm.embedder=openai", "llm.embedding_dimension=64", f"llm.base_url={server.url}")
-        with pytest.raises(LLMError):
-            read_library(tmp_path / "w", source, "list", sets=sets)
-    assert [e.type for e in library_events(tmp_path / "w", "list")] == ["ReadingStarted"]
-    with serve(Scenario()) as server:
-        sets = ("llm.embedder=openai", "llm.embedding_dimension=64", f"llm.base_url={server.url}")
-        assert read_library(tmp_path / "w", source, "list", sets=sets).entered == 2
 
 
 def test_a_paper_whose_inspirations_get_no_vectors_says_so(tmp_path):

@@ -2,7 +2,8 @@
 start|resume FOLDER …`.
 
 `--kill TYPE:N` kills the process at the N-th commit of an event of that type; $NADER_FAULT kills at a fault
-point. Each committed event is told on stdout as `position hash`, after its commit: what was acknowledged.
+point. Each committed event is told on stdout as `position hash type`, after its commit: what was
+acknowledged.
 """
 
 import argparse
@@ -36,7 +37,7 @@ async def main() -> int:
 
     def watch(envelope):
         nonlocal left
-        print(envelope.position, envelope.hash, flush=True)
+        print(envelope.position, envelope.hash, envelope.type, flush=True)
         if envelope.type == kind:
             left -= 1
             if left == 0:

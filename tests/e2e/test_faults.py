@@ -100,10 +100,11 @@ def unlucky(tmp_path_factory):
     recipe.write_text('deviates_from = "digits"\nepochs = 3\nbatch = 16\ncheckpoint_every = 1\n')
     settings = load_settings(
         sets=(
-            f"search.candidates={2 * len(FAULTS)}", "search.width=7", "search.lookahead=0", "synchronous=NORMAL",
-            "search.base=resnet-basic", "training.dataset=image-folder-8", f"training.data_dir={data}",
-            f"training.recipe={recipe}", "training.slots=1", "training.device=cpu", "training.max_params=20000",
-            "training.memory_gb=2", "training.heartbeat_s=6",
+            f"search.candidates={2 * len(FAULTS)}", "search.width=7", "search.lookahead=0",
+            "search.base=resnet-basic", "synchronous=NORMAL", "training.dataset=image-folder-8",
+            f"training.data_dir={data}", f"training.recipe={recipe}", "training.slots=1",
+            "training.device=cpu", "training.max_params=20000", "training.memory_gb=2",
+            "training.heartbeat_s=6",
         )
     )  # fmt: skip
 

@@ -2,16 +2,21 @@
 finished is done again.
 """
 
+import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import pytest
 
+from nader.graph import apply_edit, base_design
 from store import FaultPoint
 from tests.conftest import REPOSITORY
-from tests.e2e.campaigns import SMALL, check_log, events, folded, tree
+from tests.e2e.campaigns import SMALL, check_log, events, tree
 
 PHASES = {
     "an LLM request is open": "--kill ChatRequested:7",
@@ -30,17 +35,20 @@ def drive(verb, folder, *arguments, fault="", sets=SMALL, real=False):
     environment.pop("NADER_FAULT", None)
     if fault:
         environment["NADER_FAULT"] = fault
-    command = [sys.executable, "-m", "tests.e2e.driver", verb, str(folder), *arguments]
-    if verb == "start":
-        command += [piece for pair in sets for piece in ("--set", pair)]
-    if real:
-        command.append("--real")
+    command = command_of(verb, folder, *arguments, sets=sets, real=real)
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, cwd=REPOSITORY, timeout=280
     )
     acknowledged = [line.split() for line in done.stdout.splitlines() if line[:1].isdigit()]
     assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
-    return done.returncode, [(int(position), hash) for position, hash in acknowledged]
+    return done.returncode, [(int(position), hash) for position, hash, _ in acknowledged]
+
+
+def command_of(verb, folder, *arguments, sets=SMALL, real=False):
+    """The driver's command line."""
+    command = [sys.executable, "-m", "tests.e2e.driver", verb, str(folder), *arguments]
+    command += [piece for pair in sets if verb == "start" for piece in ("--set", pair)]
+    return [*command, "--real"] if real else command
 
 
 @pytest.fixture(scope="module")
@@ -108,28 +116,87 @@ def test_killed_again_and_again_it_still_ends(tmp_path, undisturbed):
 
 
 REAL = (
-    "search.candidates=2", "search.width=2", "training.slots=1", "training.epochs=3", "synchronous=NORMAL",
+    "search.candidates=2", "search.width=2", "training.slots=1", "synchronous=NORMAL",
     "training.max_params=20000",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("kill", ["EpochFinished:2", "TrainingCompleted:1"])
-def test_real_trainings_survive_a_kill_of_the_campaign(tmp_path, kill):
-    status, _acknowledged = drive("start", tmp_path, "--kill", kill, sets=REAL, real=True)
-    assert status == -signal.SIGKILL
-    status, _ = drive("resume", tmp_path, real=True)
-    assert status == 0
-    check_log(tmp_path)
-    views, _ = folded(tmp_path)
-    assert len([c for c in views.tree.candidates() if c.trained]) == 3
-    completed = [e.event.job for e in events(tmp_path) if e.type == "TrainingCompleted"]
-    assert len(completed) == len(set(completed)) == 3
+@pytest.fixture(scope="module")
+def ten_epochs(tmp_path_factory):
+    """Settings of real trainings of ten epochs; weights and tree of the campaign that was never killed.
+
+    The base drops branches at random, so that torch's random state counts too.
+    """
+    folder = tmp_path_factory.mktemp("ten-epochs")
+    base = base_design("resnet-basic")
+    dropping = replace(base, cell=apply_edit(base.cell, "stochastic-depth").block)
+    (folder / "base.txt").write_text(dropping.to_text())
+    (folder / "recipe.toml").write_text('deviates_from = "digits"\nepochs = 10\ncheckpoint_every = 2\n')
+    sets = (
+        *REAL, f"search.base={folder / 'base.txt'}", f"training.recipe={folder / 'recipe.toml'}",
+    )  # fmt: skip
+    assert drive("start", folder / "whole", sets=sets, real=True)[0] == 0
+    return sets, weights(folder / "whole"), tree(folder / "whole")
+
+
+def weights(folder):
+    """SHA-256 of the final weights of each training, by job."""
+    files = (folder / "trainings").glob("*/weights.safetensors")
+    return {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def kill_at_random(verb, folder, sets, draw):
+    """Start the driver and kill it some moments after a random epoch; whether it was still running."""
+    process = subprocess.Popen(
+        command_of(verb, folder, sets=sets, real=True), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    with process:
+        left = draw.randrange(1, 4)
+        for line in process.stdout:
+            left -= line.split()[-1] == "EpochFinished"
+            if not left:
+                break
+        time.sleep(draw.random() * 0.1)
+        process.kill()
+    return process.returncode == -signal.SIGKILL
+
+
+def check_bit_equal(folder, ten_epochs, kills, seed):
+    """Kill a campaign that often, let it end, and compare it with the one that was never killed."""
+    sets, whole, whole_tree = ten_epochs
+    draw = random.Random(seed)
+    killed = [kill_at_random("resume" if n else "start", folder, sets, draw) for n in range(kills)]
+    assert all(killed), "it ended before it was killed so often"
+    assert drive("resume", folder, real=True)[0] == 0
+    check_log(folder)
+    assert len(whole) == 3 and weights(folder) == whole
+    assert tree(folder) == whole_tree
+    completed = [e.event.job for e in events(folder) if e.type == "TrainingCompleted"]
+    assert len(completed) == len(set(completed)) == 3, "each is trained to its end once"
+    started = [e.event.first_epoch for e in events(folder) if e.type == "TrainingStarted"]
+    assert max(started) > 2, "a training went on from its checkpoint"
+
+
+@pytest.mark.timeout(300)
+def test_real_trainings_of_a_campaign_killed_at_random_moments_end_bit_equal(tmp_path, ten_epochs):
+    check_bit_equal(tmp_path, ten_epochs, kills=2, seed=5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seed", [4, 10])
+def test_a_campaign_killed_at_ten_random_moments_of_ten_epochs_ends_bit_equal(tmp_path, ten_epochs, seed):
+    check_bit_equal(tmp_path, ten_epochs, kills=10, seed=seed)
+
+
+SHORT = (*REAL, "training.epochs=3")
 
 
 def test_a_training_finished_but_not_recorded_is_adopted_not_repeated(tmp_path):
     # The first effect of the campaign is the embedding of its knowledge; the training of the base comes
     # after answers.
-    status, _ = drive("start", tmp_path, "--kill", "TrainingStarted:1", sets=REAL, real=True)
+    status, _ = drive("start", tmp_path, "--kill", "TrainingStarted:1", sets=SHORT, real=True)
     assert status == -signal.SIGKILL
     number = len([e for e in events(tmp_path) if e.type in ("ChatRequested", "EmbeddingRequested")])
     for _ in range(number + 8):

@@ -19,6 +19,8 @@ from events.research import ProposalMade
 from store.projections.base import Blob, Library, Projection, latest
 from store.projections.vectors import Vector, VectorIndex, unit
 
+OWN, OWN_NAME = "", "shipped"
+"""Source of what a campaign (or a library) enters itself, and what stands for it in an id."""
 Space = tuple[str, int]
 """(embedder, dimension): vectors of two spaces are never compared."""
 
@@ -87,8 +89,12 @@ class Knowledge(Projection):
         self._rows: dict[str, InspirationRow] = {}
         self._known: list[int] = []
         """Positions of the rows, ascending."""
-        self._indexings: list[tuple[int, KnowledgeIndexed, bool]] = []
-        """(position, event, whether it is the campaign's own and not a library's)."""
+        self._entered: dict[tuple[str, str], str] = {}
+        """The id under which an inspiration is known here, by its source and its id there."""
+        self._texts: dict[str, tuple[str, str]] = {}
+        """(source, id known here) of each text, but for its spaces and capitals."""
+        self._indexings: list[tuple[int, KnowledgeIndexed, str]] = []
+        """(position, event, source)."""
         self._read_indexings = 0
         self._spaces: dict[Space, _Space] = {}
         self._used: dict[str, list[tuple[int, str]]] = {}
@@ -148,7 +154,9 @@ class Knowledge(Projection):
 
     def indexed(self, upto: int | None = None) -> bool:
         """Whether the campaign's own inspirations have their vectors."""
-        return any(own and (upto is None or position <= upto) for position, _, own in self._indexings)
+        return any(
+            source == OWN and (upto is None or position <= upto) for position, _, source in self._indexings
+        )
 
     def matrix(self, upto: int | None = None) -> tuple[tuple[str, ...], Vector]:
         """Ids of all inspirations that have a vector, sorted, and their unit vectors, float32 (n,
@@ -192,25 +200,28 @@ class Knowledge(Projection):
     def space(self, upto: int | None = None) -> Space | None:
         """The (embedder, dimension) in use: that of the campaign's newest index, else of a library's."""
         by_then = [
-            (event, own) for position, event, own in self._indexings if upto is None or position <= upto
+            (event, source == OWN)
+            for position, event, source in self._indexings
+            if upto is None or position <= upto
         ]
         chosen = [event for event, own in by_then if own] or [event for event, _ in by_then]
         return (chosen[-1].embedder, chosen[-1].dimension) if chosen else None
 
     def _space(self, upto: int | None) -> Space | None:
         """As `space`, with the vectors of all indexings read."""
-        for position, event, _ in self._indexings[self._read_indexings :]:
-            self._read_index(position, event)
+        for position, event, source in self._indexings[self._read_indexings :]:
+            self._read_index(position, event, source)
         self._read_indexings = len(self._indexings)
         return self.space(upto)
 
-    def _read_index(self, position: int, event: KnowledgeIndexed) -> None:
+    def _read_index(self, position: int, event: KnowledgeIndexed, source: str) -> None:
         ids = json.loads(self._blob(event.inspirations))
         vectors = np.frombuffer(self._blob(event.vectors), dtype="<f4").reshape(-1, event.dimension)
         rows = self._spaces.setdefault(
             (event.embedder, event.dimension), _Space([], [], [], {}, VectorIndex(event.dimension))
         )
-        for id, vector in zip(ids, vectors, strict=True):
+        for there, vector in zip(ids, vectors, strict=True):
+            id = self._entered.get((source, there), there)
             if id in rows.places:
                 continue
             row = self._rows.get(id)
@@ -270,23 +281,23 @@ class Knowledge(Projection):
     # ---- the fold
 
     def on_InspirationRecorded(self, envelope: Envelope) -> None:
-        self._enter(envelope, envelope.position)
+        self._enter(envelope, envelope.position, OWN)
 
     def on_KnowledgeIndexed(self, envelope: Envelope) -> None:
         event = envelope.event
         assert isinstance(event, KnowledgeIndexed)
-        self._indexings.append((envelope.position, event, True))
+        self._indexings.append((envelope.position, event, OWN))
 
     def on_LibraryAttached(self, envelope: Envelope) -> None:
         event = envelope.event
         assert isinstance(event, LibraryAttached)
         for entry in self._library_events(event):
             if entry.type == "InspirationRecorded":
-                self._enter(entry, envelope.position)
+                self._enter(entry, envelope.position, event.library)
             elif entry.type == "KnowledgeIndexed":
                 index = entry.event
                 assert isinstance(index, KnowledgeIndexed)
-                self._indexings.append((envelope.position, index, False))
+                self._indexings.append((envelope.position, index, event.library))
 
     def _library_events(self, event: LibraryAttached) -> Iterator[Envelope]:
         if self._library is not None:
@@ -314,14 +325,28 @@ class Knowledge(Projection):
         assert isinstance(event, PaperFinished)
         self._finished.append((envelope.position, event))
 
-    def _enter(self, envelope: Envelope, position: int) -> None:
+    def _enter(self, envelope: Envelope, position: int, source: str) -> None:
+        """An id is of its source: two libraries may give one to different ideas, which both count, and two to
+        one idea, which counts once.
+        """
         event = envelope.event
         assert isinstance(event, InspirationRecorded)
-        if event.inspiration in self._rows:
+        there = (source, event.inspiration)
+        if there in self._entered:
             return
+        text = " ".join(event.text.casefold().split())
+        known = self._texts.get(text)
+        if known is not None and known[0] != source:
+            self._entered[there] = known[1]
+            return
+        id = event.inspiration
+        if id in self._rows:
+            id = f"{source.partition(':')[2] or OWN_NAME}/{id}"
+        self._texts.setdefault(text, (source, id))
+        self._entered[there] = id
         self._known.append(position)
-        self._rows[event.inspiration] = InspirationRow(
-            event.inspiration,
+        self._rows[id] = InspirationRow(
+            id,
             event.text,
             event.title,
             event.year,

@@ -12,6 +12,8 @@ import pytest
 from actors.librarian import NO_VECTORS
 from events import event_types
 from nader.library import ReadingError, libraries, plan
+from nader.literature import seed_inspirations
+from nader.llm import HashedNgrams
 from nader.settings import load_settings
 from nader.workspace import Workspace, fold
 from prompts.tags import section
@@ -337,6 +339,49 @@ def test_a_campaign_keeps_the_library_as_it_stood_when_it_began(tmp_path):
     with Workspace(tmp_path / "w").reader() as reader:
         assert fold(reader, "run-1")[0].knowledge.count() == before
     check_log(tmp_path / "w", "run-1")
+
+
+def test_ideas_of_two_libraries_count_once_each_whatever_their_ids(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "one.txt").write_text(paper())
+    yes = "<reason>It designs blocks.</reason><verdict>yes</verdict>"
+    told = [(TEXTS[0], TEXTS[2]), (RATHER_LIKE_IT, TEXTS[0].upper())]
+    ideas = tuple("".join(f"<inspiration>{text}</inspiration>" for text in texts) for texts in told)
+    scenario = Scenario(task_answers={"judge_relevance": (yes,) * 2, "extract_inspirations": ideas})
+    with serve(scenario) as server:
+        model = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+        for name in ("one", "two"):
+            read_library(tmp_path, tmp_path / "p", name, (*model, "reading.near_duplicate=1.0"))
+    first, second = [
+        e.event.inspiration for e in library_events(tmp_path, "one") if e.type == "InspirationRecorded"
+    ]
+    again = [e.event.inspiration for e in library_events(tmp_path, "two") if e.type == "InspirationRecorded"]
+    assert again == [first, second], "one paper, read twice, gives its ideas the same ids"
+    run_campaign(tmp_path, (*SMALL, "search.library=['one','two']", "search.shipped_inspirations=false"))
+    check_log(tmp_path)
+    views, _ = folded(tmp_path)
+    knowledge = views.knowledge
+    texts = {first: TEXTS[0], second: TEXTS[2], f"two/{first}": RATHER_LIKE_IT}
+    assert {row.id: row.text for row in knowledge.all()} == texts
+    known, vectors = knowledge.matrix()
+    assert set(known) == set(texts) and knowledge.count() == 3
+    for id, vector in zip(known, vectors, strict=True):
+        expected = HashedNgrams(vectors.shape[1]).vectors([texts[id]])[0]
+        assert vector == pytest.approx(expected, abs=1e-6)
+    proposed = {e.event.inspiration for e in events(tmp_path) if e.type == "ProposalMade"}
+    assert f"two/{first}" in proposed
+
+
+def test_an_idea_of_a_library_that_is_shipped_too_counts_once(tmp_path):
+    seed = seed_inspirations()[0]
+    source = small_list(tmp_path / "a.json", (seed.text, TEXTS[2]))
+    read_library(tmp_path, source, "mine", filtered=False)
+    run_campaign(tmp_path, (*SMALL, "search.library=['mine']"))
+    check_log(tmp_path)
+    views, _ = folded(tmp_path)
+    texts = [row.text for row in views.knowledge.all()]
+    assert texts.count(seed.text) == 1 and len(texts) == len(seed_inspirations()) + 1
+    assert len(views.knowledge.matrix()[0]) == len(texts)
 
 
 @pytest.mark.parametrize(

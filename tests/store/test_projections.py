@@ -279,7 +279,7 @@ def test_a_library_is_known_from_where_it_was_attached_as_it_stood_there() -> No
     library.emit(index, "embedder")
     library.emit(InspirationRecorded(inspiration="lib-later", text="t", title="T", year=1, ref="r"), "reader")
     story = Story()
-    story.emit(InspirationRecorded(inspiration="own", text="t", title="T", year=1, ref="r"), "user")
+    story.emit(InspirationRecorded(inspiration="own", text="of its own", title="T", year=1, ref="r"), "user")
     story.emit(LibraryAttached(library="library:x", at=4), "user")
     asked: list[Any] = []
 

@@ -69,6 +69,9 @@ SUBFOLDERS: dict[str, tuple[str, ...]] = {
 }
 """Where inside the data folder each data set's files may lie; torchvision's own layout comes first."""
 
+GTSRB_TEST = "GT-final_test.csv"
+"""Classes of GTSRB's test images: in the folder, or beside it, where torchvision unpacks it."""
+
 SPLIT_OF = {
     "cifar10": "cifar-split.txt",
     "cifar100": "cifar100-test-split.txt",
@@ -80,13 +83,15 @@ def require(base: str, folder: Path) -> Path:
     """The folder that holds all files of a data set. Raises DataMissingError: where it looked, what to do."""
     if base == "digits":
         return folder
-    wanted = [*FILES[base]] or ["Training", "Final_Test/Images", "GT-final_test.csv"]
+    wanted = [*FILES[base]] or ["Training", "Final_Test/Images", GTSRB_TEST]
     places = [folder / sub for sub in SUBFOLDERS[base]]
-    found = next((p for p in places if all((p / f).exists() for f in wanted)), None)
+    found = next((p for p in places if all(_file(p, f).exists() for f in wanted)), None)
     if found is None:
-        present = next((p for p in places if any((p / f).exists() for f in wanted)), None)
+        present = next((p for p in places if any(_file(p, f).exists() for f in wanted)), None)
         lacking = (
-            f"; {present} lacks {next(f for f in wanted if not (present / f).exists())}" if present else ""
+            f"; {present} lacks {next(f for f in wanted if not _file(present, f).exists())}"
+            if present
+            else ""
         )
         remedy = {
             "imagenet16-120": "fetch ImageNet16 by hand (its authors keep it on Google Drive) and",
@@ -100,6 +105,12 @@ def require(base: str, folder: Path) -> Path:
     if base in SPLIT_OF:
         find_split(SPLIT_OF[base], folder)
     return found
+
+
+def _file(place: Path, name: str) -> Path:
+    """Where a file of a data set lies, seen from the folder of its images."""
+    beside = place.parent / name
+    return beside if name == GTSRB_TEST and place.name == "GTSRB" and beside.exists() else place / name
 
 
 def present(folder: Path, base: str = "fashion-mnist") -> bool:
@@ -282,21 +293,53 @@ def _stl10(folder: Path, info: DatasetInfo) -> Arrays:
 
 
 def _gtsrb(folder: Path, info: DatasetInfo) -> Arrays:
-    import csv
-
     from nader.training.image_folder import read_image
 
-    place = require("gtsrb", folder)
-    train = [(file, int(file.parent.name)) for file in sorted(place.glob("Training/*/*.ppm"))]
-    with (place / "GT-final_test.csv").open(newline="") as lines:
-        rows = csv.DictReader(lines, delimiter=";")
-        test = [(place / "Final_Test/Images" / row["Filename"], int(row["ClassId"])) for row in rows]
+    train, test = gtsrb_files(folder)
 
     def part(files: list[tuple[Path, int]]) -> tuple[np.ndarray, np.ndarray]:
         images = np.stack([read_image(file, info.height) for file, _ in files])
         return images, np.array([label for _, label in files], dtype=np.int64)
 
-    return {**every_tenth(*part(train)), "test": part(test)}
+    held = gtsrb_tracks(train) % 10 == 9
+    images, labels = part(train)
+    return {
+        "train": (images[~held], labels[~held]),
+        "validation": (images[held], labels[held]),
+        "test": part(test),
+    }
+
+
+def gtsrb_files(folder: Path) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]]]:
+    """GTSRB's training and test images, in order, with their classes. Raises DatasetError for other files."""
+    import csv
+
+    place = require("gtsrb", folder)
+    listing = _file(place, GTSRB_TEST)
+    try:
+        train = [(file, int(file.parent.name)) for file in sorted(place.glob("Training/*/*.ppm"))]
+        with listing.open(newline="", encoding="utf-8") as lines:
+            rows = csv.DictReader(lines, delimiter=";")
+            test = [(place / "Final_Test/Images" / row["Filename"], int(row["ClassId"])) for row in rows]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise DatasetError(
+            f"{place} does not hold GTSRB: {listing} must have Filename and ClassId columns, and the folders "
+            f"of Training must be numbers ({error})."
+        ) from error
+    if not train or not test:
+        raise DatasetError(
+            f"{place} does not hold GTSRB: it has {len(train)} training images, {len(test)} to test."
+        )
+    return train, test
+
+
+def gtsrb_tracks(files: list[tuple[Path, int]]) -> np.ndarray:
+    """For each image the number of its track: some 30 views of one sign as a car passes it, which must not
+    lie in two parts (they are near-copies). A file is named CLASS/TRACK_VIEW.ppm.
+    """
+    names = [(label, file.name.partition("_")[0]) for file, label in files]
+    number = {name: n for n, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names], dtype=np.int64)
 
 
 def every_tenth(images: np.ndarray, labels: np.ndarray) -> Arrays:

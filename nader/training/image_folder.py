@@ -17,7 +17,9 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of each part with their class numbers; `digest` changes when a name or a size does."""
+    """The files of each part with their class numbers; `digest` changes when a name or a size does, which is
+    soon told but says nothing of the contents: `content_digest` does.
+    """
 
     root: Path
     classes: tuple[str, ...]
@@ -49,8 +51,46 @@ def list_folder(root: Path) -> Listing:
         parts = _split(_images(root, classes))
     if len(parts["train"]) < 2:
         raise DatasetError(f"{top} holds no images to train on ({', '.join(sorted(SUFFIXES))} are read).")
-    lines = [f"{p} {f.relative_to(root)} {f.stat().st_size} {c}" for p in PARTS for f, c in parts[p]]
-    return Listing(root, classes, parts, hashlib.sha256("\n".join(lines).encode()).hexdigest())
+    try:
+        lines = [f"{p} {f.relative_to(root)} {f.stat().st_size} {c}" for p in PARTS for f, c in parts[p]]
+    except FileNotFoundError as error:
+        raise DataMissingError(
+            f"The image {error.filename} was removed while the data set was being read."
+        ) from error
+    return Listing(root, classes, parts, _sha256(lines))
+
+
+def content_digest(root: Path, parts: dict[str, list[tuple[Path, int]]]) -> str:
+    """SHA-256 in hex over the names, classes and contents of all images. Raises DataMissingError.
+
+    Every file is read once in a process, and again when its size or its times (of modification, of the
+    inode's change) differ.
+    """
+    lines = [f"{p} {f.relative_to(root)} {_digest_of(f)} {c}" for p, files in parts.items() for f, c in files]
+    return _sha256(lines)
+
+
+def _sha256(lines: list[str]) -> str:
+    # A name need not be UTF-8: such bytes are kept as they are.
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
+_known: dict[Path, tuple[tuple[int, int, int], str]] = {}
+"""Digests of files that were read, with size and times as they were."""
+
+
+def _digest_of(file: Path) -> str:
+    try:
+        facts = file.stat()
+        stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+        known = _known.get(file)
+        if known is None or known[0] != stamp:
+            known = _known[file] = (stamp, hashlib.sha256(file.read_bytes()).hexdigest())
+    except FileNotFoundError as error:
+        raise DataMissingError(f"The image {file} was removed while the data set was being read.") from error
+    except OSError as error:
+        raise DatasetError(f"{file} cannot be read: {error.strerror}.") from error
+    return known[1]
 
 
 def _images(root: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:

@@ -18,12 +18,7 @@ from events.reading import (
     PaperTextRequested,
 )
 from nader.literature import FailureKind, Fetcher, PaperRecord, TextFailure, method_section, read_paper
-from nader.settings import ReadingSettings, validated
-
-SECTION_TOKENS = ReadingSettings().section_tokens
-"""What a method section may have unless the settings say otherwise: for the estimate before a reading."""
-MOST_INSPIRATIONS = ReadingSettings().inspirations
-"""The same of the inspirations asked for."""
+from nader.settings import validated
 
 READ, NOT_RELEVANT, NO_ANSWER = "read", "not relevant", "no answer"
 """Outcomes of a paper; the last goes with the kind of failure."""

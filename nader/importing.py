@@ -35,7 +35,7 @@ async def enter(
     Vectors are asked for in batches that stand in the log, so that a cap holds, and what was paid for is not
     asked again when the import goes on. Raises `ReadingError` where the embedder gives none.
     """
-    new, pendings = _new(views, entries)
+    new, pendings = _new(views, entries, settings)
     batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
     asked = [await _asked(log, branch, history, batch, settings) for batch in batches]
     views.apply_many(e for e in asked if e.position > views.position)
@@ -61,9 +61,11 @@ async def enter(
     return Ending("finished", "imported")
 
 
-def _new(views: Views, entries: Sequence[Inspiration]) -> tuple[list[Inspiration], list[Pending]]:
+def _new(
+    views: Views, entries: Sequence[Inspiration], settings: CampaignSettings
+) -> tuple[list[Inspiration], list[Pending]]:
     """Entries that the library does not hold, and the events that enter them or merge them into others."""
-    seen, held = NearDuplicates(), set()
+    seen, held = NearDuplicates(settings.reading.near_duplicate_words), set()
     for row in views.knowledge.all():
         seen.add(row.id, row.text)
         held.add(row.id)

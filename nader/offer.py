@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import prompts
-from actors.papers import MOST_INSPIRATIONS, SECTION_TOKENS, is_settled
+from actors.papers import is_settled
 from nader.assembly import model_of, prices_of
 from nader.errors import NaderError
 from nader.ground import own_prompts, resolve_backend
@@ -99,7 +99,7 @@ def plan(
         estimate.read(new)
     else:
         estimate.calls += 2 * len(new)
-    estimate.embed(MOST_INSPIRATIONS * IDEA_TOKENS * len(new), len(new))
+    estimate.embed(settings.reading.inspirations * IDEA_TOKENS * len(new), len(new))
     known = len(offer.papers) - len(new)
     return Plan(offer.source, len(offer.papers), known, estimate.calls, estimate.tokens, estimate.money, 0)
 
@@ -119,18 +119,18 @@ class _Estimate:
 
     def read(self, records: Sequence[PaperRecord]) -> None:
         """Both questions to each paper."""
-        own = own_prompts(self._settings)
+        own, reading = own_prompts(self._settings), self._settings.reading
         judge, extract = (
             prompts.load_text(name, own[name]) if name in own else prompts.load(name)
             for name in ("judge_relevance", "extract_inspirations")
         )
         about = {"title": "", "abstract": ""}
         judging = _length(judge.render(**about))
-        extracting = _length(extract.render(title="", section="", maximum=MOST_INSPIRATIONS))
+        extracting = _length(extract.render(title="", section="", maximum=reading.inspirations))
         asked = told = 0
         for record in records:
             abstract = (len(record.paper.title) + len(record.abstract)) // CHARACTERS
-            asked += judging + extracting + 2 * abstract + (SECTION_TOKENS if record.has_text else 0)
+            asked += judging + extracting + 2 * abstract + (reading.section_tokens if record.has_text else 0)
             told += JUDGEMENT_TOKENS + EXTRACT_TOKENS
         self._add(model_of(self._settings, "reader"), 2 * len(records), asked, told)
 

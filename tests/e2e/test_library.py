@@ -305,6 +305,28 @@ def test_what_is_asked_of_a_paper_and_shown_of_it_are_settings(tmp_path):
     assert (kinds["cut"]["InspirationRecorded"], kinds["cut"]["InspirationMerged"]) == (1, 1)
 
 
+def test_the_estimate_of_a_reading_takes_the_section_and_the_ideas_as_they_are_set(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "one.txt").write_text(paper())
+
+    def tokens(*sets):
+        model = ("llm.backend=openai", "llm.base_url=http://127.0.0.1:9", "llm.embedder=openai", *sets)
+        return plan(Workspace(tmp_path / "w"), str(tmp_path / "p"), "x", load_settings(sets=model), 5).tokens
+
+    assert tokens() - tokens("reading.section_tokens=1000") == 5000
+    assert tokens() > tokens("reading.inspirations=1")
+
+
+def test_how_alike_two_texts_of_a_list_may_be_is_a_setting(tmp_path):
+    source = small_list(tmp_path / "list.json", (TEXTS[0], RATHER_LIKE_IT))
+    report = read_library(tmp_path / "w", source, "usual", filtered=False)
+    assert (report.entered, report.merged) == (1, 1)
+    report = read_library(
+        tmp_path / "w", source, "all", ("reading.near_duplicate_words=1.0",), filtered=False
+    )
+    assert (report.entered, report.merged) == (2, 0)
+
+
 def test_a_longer_list_adds_only_what_is_new(tmp_path):
     source = small_list(tmp_path / "list.json", TEXTS[:1])
     read_library(tmp_path / "w", source, "list")

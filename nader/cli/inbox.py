@@ -1,20 +1,48 @@
 """`nader inbox`: the questions that wait for a person, at `llm.backend = "inbox"`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from events.campaign import CampaignStarted, SettingsChanged
+from events.reading import ReadingStarted
 from nader.cli.log import when
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from nader.cli.output import clean, heading, print_json, stdout, table
-from nader.llm.inbox import InboxError, waiting
+from nader.llm.inbox import InboxError, Waiting, waiting
 from nader.workspace import Workspace
 
 FolderOption = Annotated[
-    Path | None, typer.Option("--folder", help="The inbox.", show_default="`inbox` in the workspace")
+    Path | None,
+    typer.Option("--folder", help="The inbox.", show_default="those of the workspace's runs"),
 ]
+
+
+def folders(workspace: Workspace) -> list[Path]:
+    """Where questions may wait: the workspace's inbox, and those that its runs and libraries name instead."""
+    found = {workspace.inbox: None}
+    if workspace.log.exists():
+        types = (CampaignStarted.__name__, SettingsChanged.__name__, ReadingStarted.__name__)
+        with workspace.reader() as log:
+            for branch in log.branches():
+                for envelope in log.read(branch.name, after=branch.fork_position, types=types):
+                    llm = envelope.data()["settings"].get("llm", {})
+                    if llm.get("backend") == "inbox" and llm.get("inbox"):
+                        found[Path(llm["inbox"])] = None
+    return list(found)
+
+
+def waiting_in(places: Sequence[Path]) -> list[Waiting]:
+    """The unanswered questions in several folders, oldest first."""
+    return sorted((w for place in places for w in waiting(place)), key=lambda w: (w.asked, w.id))
+
+
+def named(places: Sequence[Path]) -> str:
+    """Folders as a sentence names them."""
+    return " or ".join(str(place) for place in places)
 
 
 def inbox(
@@ -30,12 +58,14 @@ def inbox(
 
     Start a campaign that asks you with `nader run --set llm.backend=inbox`; answer with `nader answer`.
     """
-    place = folder or Workspace.at(workspace).inbox
-    there = waiting(place)
+    places = [folder] if folder else folders(Workspace.at(workspace))
+    there = waiting_in(places)
     if question is not None:
         chosen = there[:1] if question == "next" else [item for item in there if item.id.startswith(question)]
         if not chosen:
-            raise InboxError(f"no question in {place} waits under {question!r}; {len(there)} wait in all")
+            raise InboxError(
+                f"no question in {named(places)} waits under {question!r}; {len(there)} wait in all"
+            )
         there = chosen[:1]
     if as_json:
         print_json(
@@ -50,7 +80,7 @@ def inbox(
         console.print(heading(there[0].id))
         console.print(clean(there[0].text, lines=True).rstrip(), soft_wrap=True)
     elif not there:
-        console.print(f"no question waits in {clean(place)}")
+        console.print(f"no question waits in {clean(named(places))}", soft_wrap=True)
     else:
         shown = table("question", "kind", "asked")
         for item in there:

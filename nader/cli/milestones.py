@@ -42,6 +42,14 @@ def _trained(event: Any, views: Views) -> Text | None:
     return line
 
 
+def _asked(event: Any, views: Views) -> Text | None:
+    """A question to a person; a model's need nobody."""
+    if event.backend != "inbox":
+        return None
+    text = f" to {clean(event.prompt)} for the {clean(event.agent)}: nader inbox, nader answer"
+    return Text.assemble(("a question waits for you", "bold yellow"), text)
+
+
 _LINES: dict[str, Callable[[Any, Views], Text | None]] = {
     "BaseDesigned": lambda e, v: Text.assemble(
         _name(e.candidate),
@@ -64,6 +72,7 @@ _LINES: dict[str, Callable[[Any, Views], Text | None]] = {
     "CandidateFailed": lambda e, v: Text.assemble(
         _name(e.candidate), ("failed", "red"), f" ({clean(e.kind)}): {short(e.message, 120)}"
     ),
+    "ChatRequested": _asked,
     "ChatFailed": lambda e, v: Text.assemble(
         ("no answer", "red"), f" ({clean(e.kind)}): {short(e.message, 120)}"
     ),

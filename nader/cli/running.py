@@ -45,6 +45,12 @@ async def run_campaign(campaign: Campaign, as_json: bool, backend: Backend | Non
         display.say(
             f"{campaign.branch}: designed by {campaign.views.status.designer()}, log {campaign.workspace.log}"
         )
+        if campaign.settings.llm.backend == "inbox":
+            inbox = campaign.settings.llm.inbox or campaign.workspace.inbox
+            display.say(
+                f"You are the model: questions come to {inbox}; "
+                f"`nader inbox next{_where(campaign)}` shows the oldest"
+            )
         campaign.observe(lambda envelope: _later(display, envelope, campaign))
         stack.enter_context(_interruptible(campaign, display))
         drawing = asyncio.ensure_future(_draw(display, campaign))
@@ -163,9 +169,7 @@ def _print_result(console: Console, campaign: Campaign, ending: Ending) -> None:
 
 def _print_next(console: Console, campaign: Campaign, ending: Ending) -> None:
     """Commands that go on from here."""
-    where = (
-        "" if campaign.workspace.path == Path("nader-workspace") else f" -w {clean(campaign.workspace.path)}"
-    )
+    where = _where(campaign)
     steps = [
         ("nader show best", "the best design, its idea and its figures"),
         ("nader why best", "why it was made"),
@@ -179,6 +183,12 @@ def _print_next(console: Console, campaign: Campaign, ending: Ending) -> None:
         steps.insert(0, (f"nader resume {campaign.branch}", "go on"))
     console.print(heading("\nNext"))
     console.print(facts((f"{command}{where}", said) for command, said in steps))
+
+
+def _where(campaign: Campaign) -> str:
+    """The option that names the workspace, for a command to copy; empty for the default one."""
+    path = campaign.workspace.path
+    return "" if path == Path("nader-workspace") else f" -w {clean(path)}"
 
 
 def _as_json(campaign: Campaign, ending: Ending) -> dict[str, Any]:

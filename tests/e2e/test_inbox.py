@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from nader.campaign import Campaign
+from nader.cli import main
+from nader.cli.running import run_campaign as run_in_front
 from nader.llm import LLMError
 from nader.llm.inbox import ANSWER, Waiting, answer, waiting
 from nader.llm.rules import answer_prompt
@@ -79,6 +81,54 @@ def test_an_answer_given_while_the_campaign_is_stopped_is_found_when_it_resumes(
     check_log(tmp_path)
     questions = [f.name for f in (tmp_path / "inbox").glob("rank_inspirations-*.prompt.md")]
     assert len(questions) == 1, "the open question keeps its name over the pause"
+
+
+def test_the_inbox_that_a_run_names_is_found_and_the_run_says_that_a_question_waits(tmp_path, capsys):
+    own = tmp_path / "elsewhere"
+    sets = (*SETS, f"llm.inbox={own}")
+
+    async def shown(stop: bool) -> None:
+        workspace = Workspace(tmp_path / "w")
+        begun = Campaign.resume(workspace) if stop else Campaign.start(workspace, load_settings(sets=sets))
+        async with await begun as campaign:
+            if not stop:
+                campaign.observe(
+                    lambda e: campaign.pause("later", now=True) if e.type == "ChatRequested" else None
+                )
+            await run_in_front(campaign, False, SimulatedBackend())
+
+    asyncio.run(shown(stop=False))
+    said = capsys.readouterr().out
+    assert f"questions come to {own}" in said and "a question waits for you to rank_inspirations" in said
+    asyncio.run(until_a_question_lies_in(own, lambda: shown(stop=True)))
+    [question] = waiting(own)
+    capsys.readouterr()
+    assert main(["inbox", "-w", str(tmp_path / "w")]) == 0
+    assert question.id in capsys.readouterr().out
+    (tmp_path / "said.txt").write_text(person(question))
+    assert main(["answer", question.id[:20], str(tmp_path / "said.txt"), "-w", str(tmp_path / "w")]) == 0
+    assert (own / f"{question.id}{ANSWER}").exists() and not (tmp_path / "w" / "inbox").exists()
+    assert main(["answer", question.id, str(tmp_path / "said.txt"), "-w", str(tmp_path / "w")]) == 2
+    assert "is answered already" in capsys.readouterr().err
+
+
+async def until_a_question_lies_in(folder, run):
+    """Run a campaign until it has asked by a file, then leave it."""
+    task = asyncio.ensure_future(run())
+    while not waiting(folder):
+        await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_a_model_that_answers_by_itself_asks_nobody(tmp_path, capsys):
+    async def shown() -> None:
+        sets = ("search.candidates=1", "search.width=1", "synchronous=NORMAL")
+        async with await Campaign.start(Workspace(tmp_path), load_settings(sets=sets)) as campaign:
+            await run_in_front(campaign, False, SimulatedBackend())
+
+    asyncio.run(shown())
+    assert "waits for you" not in capsys.readouterr().out
 
 
 def test_an_answer_to_a_question_that_is_not_there_is_refused_in_a_sentence(tmp_path):

@@ -6,6 +6,7 @@ under that key the handler is running again, and the event is compared with what
 repeated.
 """
 
+import asyncio
 import random
 from collections.abc import Sequence
 from typing import Protocol
@@ -50,6 +51,11 @@ class AgentContext:
         """What an earlier run of this handling has left in the log."""
         self._met: set[int] = set()
         """Positions of those that this run has met again."""
+        self._newest = cause.position
+        """The newest event that this run has met or been answered with: what it does next comes after it."""
+        self._aside = 0
+        """As `_newest`, of answers to asks made side by side, which do not wait for each other."""
+        self._task = asyncio.current_task()
         self._ordinal = 0
         self._buffer: list[Pending] = []
         self._blobs: dict[str, bytes] = {}
@@ -96,21 +102,35 @@ class AgentContext:
             batch = [*self._buffer, found]
             self._buffer = []
             found = (await self._port.append(batch, self._take_blobs(), ()))[-1]
-        return await self._port.answer(found)
+        answer = await self._port.answer(found)
+        if asyncio.current_task() is self._task:
+            self._newest = max(self._newest, answer.position)
+        else:
+            self._aside = max(self._aside, answer.position)
+        return answer
 
     async def finish(self) -> None:
         """Commit what is buffered together with the acknowledgement that the cause is handled.
 
         Raises `Diverged` where the record holds an event that this run did not come to.
         """
-        left = next((e for e in self._recorded if e.position not in self._met), None)
-        if left is not None:
-            chain = causation_chain(left, self._port.history.at)
-            raise Diverged(
-                Difference(left.position, left.actor, left.type, "extra", "$", left.data(), None, chain)
-            )
+        for left in self.left():
+            raise Diverged(extra(left, self._port.history))
+        await self.flush()
+
+    async def flush(self) -> None:
+        """The end of `finish`: whether the record holds more is left to the caller."""
         batch, self._buffer = self._buffer, []
         await self._port.append(batch, self._take_blobs(), [Ack(self.actor, self.cause.position)])
+
+    def left(self) -> list[Envelope]:
+        """What the record holds and this run has not come to (so far)."""
+        return [e for e in self._recorded if e.position not in self._met]
+
+    @property
+    def newest(self) -> int:
+        """Position of the newest event that this run rests on: met again, or the answer to what it asked."""
+        return max(self._newest, self._aside)
 
     # ---- inside
 
@@ -120,10 +140,15 @@ class AgentContext:
         """
         type_name, version, payload = encode(event)
         key = effect_key(kind, self.actor, self.cause, name)
+        about = about or self.cause.correlation
+        if asyncio.current_task() is self._task:
+            self._newest = max(self._newest, self._aside)
         recorded = self._port.history.by_key(key)
         if recorded is not None:
             self._met.add(recorded.position)
             compare(recorded, (type_name, version, payload), self._port.history)
+            self._compare_columns(recorded, about)
+            self._newest = recorded.position
             return recorded
         return Pending(
             actor=self.actor,
@@ -131,10 +156,24 @@ class AgentContext:
             version=version,
             payload=payload,
             causation=self.cause.position,
-            correlation=about or self.cause.correlation,
+            correlation=about,
             effect_key=key,
             input_digest=input_digest(type_name, version, payload),
         )
+
+    def _compare_columns(self, recorded: Envelope, about: str | None) -> None:
+        """Raise `Diverged` where a recorded event stands under another name, cause or place than its own."""
+        digest = input_digest(recorded.type, recorded.version, recorded.payload)
+        held = (recorded.actor, recorded.causation, recorded.correlation, recorded.input_digest)
+        due = (self.actor, self.cause.position, about, digest)
+        history = self._port.history
+        if held != due:
+            columns = ("actor", "causation", "correlation", "input_digest")
+            name, old, new = next(c for c in zip(columns, held, due, strict=True) if c[1] != c[2])
+            raise Diverged(changed(recorded, name, old, new, history))
+        if recorded.position <= self._newest:
+            place = f"after {self._newest}"
+            raise Diverged(changed(recorded, "position", recorded.position, place, history))
 
     def _take_blobs(self) -> dict[str, bytes]:
         blobs, self._blobs = self._blobs, {}
@@ -200,15 +239,18 @@ def compare(recorded: Envelope, emitted: tuple[str, int, str], history: History)
         if difference is None:
             return
         path, old, new = difference.path, difference.recorded, difference.computed
-    raise Diverged(
-        Difference(
-            recorded.position,
-            recorded.actor,
-            recorded.type,
-            "changed",
-            path,
-            old,
-            new,
-            causation_chain(recorded, history.at),
-        )
+    raise Diverged(changed(recorded, path, old, new, history))
+
+
+def changed(recorded: Envelope, path: str, old: object, new: object, history: History) -> Difference:
+    """A recorded event that is not as the code makes it: where, what stands there, what should."""
+    chain = causation_chain(recorded, history.at)
+    return Difference(recorded.position, recorded.actor, recorded.type, "changed", path, old, new, chain)
+
+
+def extra(recorded: Envelope, history: History) -> Difference:
+    """A recorded event that the code does not emit."""
+    chain = causation_chain(recorded, history.at)
+    return Difference(
+        recorded.position, recorded.actor, recorded.type, "extra", "$", recorded.data(), None, chain
     )

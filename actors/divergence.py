@@ -18,9 +18,11 @@ class Difference:
     actor: str
     event_type: str
     kind: Literal["missing", "extra", "changed"]
-    """missing: the code emits it and the record lacks it; extra: recorded, and the code does not emit it."""
+    """missing: the code emits it and the record lacks it, or the content that it names is gone; extra: it is
+    recorded, and the code does not emit it.
+    """
     path: str
-    """JSON path of the first differing value, `$` for the whole event."""
+    """JSON path of the first differing value, `$` for the whole event; a column of the log by its name."""
     recorded: Any
     computed: Any
     causes: tuple[str, ...] = ()
@@ -29,7 +31,9 @@ class Difference:
     def sentence(self) -> str:
         """One line that names the place and both values."""
         what = {
-            "missing": "is emitted by the code and is not in the log",
+            "missing": "is due and is not in the log"
+            if self.path == "$"
+            else f"names at {self.path} what the log does not hold",
             "extra": "is in the log and is not emitted by the code",
             "changed": f"differs at {self.path}",
         }[self.kind]
@@ -78,12 +82,15 @@ def first_difference(recorded: Any, computed: Any, path: str = "$") -> JsonDiffe
 
 
 def causation_chain(envelope: Envelope, at: Callable[[int], Envelope | None]) -> tuple[str, ...]:
-    """From an event up to the first of its causes, as `position type`."""
+    """From an event up to the first of its causes, as `position type`; a cause that does not come before its
+    effect, as no program writes it, ends the chain.
+    """
     chain = []
     current: Envelope | None = envelope
     while current is not None:
         chain.append(f"{current.position} {current.type}")
-        current = at(current.causation) if current.causation is not None else None
+        cause = current.causation
+        current = at(cause) if cause is not None and cause < current.position else None
     return tuple(chain)
 
 

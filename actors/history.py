@@ -44,7 +44,7 @@ class History:
             self.events.append(envelope)
             self._at[envelope.position] = envelope
             if envelope.effect_key is not None:
-                self._by_key[envelope.effect_key] = envelope
+                self._by_key.setdefault(envelope.effect_key, envelope)
             if envelope.causation is not None:
                 request = self._at.get(envelope.causation)
                 if request is not None and envelope.type in self._terminal.get(request.type, ()):

@@ -69,8 +69,10 @@ def chain(event: Envelope | None, history: History) -> Iterable[Envelope]:
     last = event
     while event is not None:
         yield event
-        last = event
-        event = history.at(event.causation) if event.causation is not None else None
+        last, cause = event, event.causation
+        event = (
+            history.at(cause) if cause is not None and cause < event.position else None
+        )  # never in circles
     first = history.events[0] if history.events else None
     if first is not None and last is not None and last.position != first.position:
         yield first

@@ -3,13 +3,30 @@
 import gc
 import time
 from dataclasses import dataclass
+from typing import Literal
 
-from actors.divergence import Difference, first_difference
+from actors.actor import Agent
+from actors.divergence import Difference, causation_chain, first_difference
+from actors.history import History
 from actors.replay import replay
+from events import Envelope, EventError
+from events.blobs import named_blobs
+from events.campaign import CampaignStarted, SettingsChanged
+from events.training import EpochFinished
 from nader.assembly import agents, readers
+from nader.errors import NaderError, WorkspaceError
 from nader.settings import validated
+from nader.structure import Structure
 from nader.workspace import LIBRARY, find_run, fold
-from store import ChainReport, Reader
+from store import (
+    BranchInfo,
+    ChainReport,
+    CorruptedError,
+    IntegrityError,
+    NoSuchBranchError,
+    Reader,
+    StoreError,
+)
 from store.projections import Views
 
 
@@ -50,24 +67,35 @@ class RebuildReport:
 
 
 async def verify(log: Reader, run: str | None = None) -> VerifyReport:
-    """Check the hash chain, then run every agent handler again from the log and compare.
+    """Check the hash chain, hold every event to what may stand where it stands (`nader.structure`), run every
+    agent handler again from the log and compare, and read all content that events name.
 
     Needs no model, key, network, GPU or data set. What it shows: that no event was changed, left out or put
-    in (short of a cut-off tail), and that the agents of this version decide as recorded.
+    in (short of a cut-off tail), also where the chain was made anew, but for facts of the world that nothing
+    else in the log speaks of; and that the agents of this version decide as recorded.
     """
     began = time.perf_counter()
     branch = find_run(log, run).name
     chain = log.verify_chain(branch)
     if not chain.ok:
         return VerifyReport(branch, chain.events, 0, 0, 0, chain, (), time.perf_counter() - began)
-    views, history = fold(log, branch, epochs=False)
-    settings = validated(views.status.settings(), where="the log's settings")
-    acting = readers() if branch.startswith(LIBRARY) else agents(settings)
+    acting = _acting(log, branch)
+    structure = Structure(_Elsewhere(log), acting)
+    try:
+        views, history = fold(log, branch, epochs=False, watch=structure.see)
+    except (EventError, StoreError, NaderError):
+        raise
+    except Exception as error:  # no log of ours has what a projection cannot take in
+        found = (*structure.finish(), _unfoldable(structure.newest, error))
+        return VerifyReport(branch, chain.events, 0, 0, 0, chain, found, time.perf_counter() - began)
+    structure.see_epochs(log.plain(branch, EpochFinished.__name__))
     gc.freeze()  # a replay makes little that lasts; what the fold has made need not be looked at any more
     try:
         result = await replay(history, views, log, acting)
     finally:
         gc.unfreeze()
+    differences = [*structure.finish(), *lost_content(log, history), *result.differences]
+    differences.sort(key=lambda difference: difference.position)
     return VerifyReport(
         branch,
         history.head,
@@ -75,8 +103,65 @@ async def verify(log: Reader, run: str | None = None) -> VerifyReport:
         result.unfinished,
         result.failed,
         chain,
-        tuple(result.differences),
+        tuple(differences),
         time.perf_counter() - began,
+    )
+
+
+class _Elsewhere:
+    """The rest of the file, for what a history refers to."""
+
+    def __init__(self, log: Reader) -> None:
+        self._log = log
+
+    def branches(self) -> list[BranchInfo]:
+        return self._log.branches()
+
+    def find(self, branch: str, position: int) -> Envelope | None:
+        try:
+            return self._log.at(branch, position)
+        except (NoSuchBranchError, IntegrityError):
+            return None
+
+
+def _acting(log: Reader, branch: str) -> list[Agent]:
+    """The agents that have made a history, with as much room as its settings ever gave them."""
+    if branch.startswith(LIBRARY):
+        return [*readers()]
+    types = (CampaignStarted.__name__, SettingsChanged.__name__)
+    chosen = [e.event.settings for e in log.read(branch, types=types)]  # type: ignore[attr-defined]
+    settings = [validated(values, where="the log's settings") for values in chosen]
+    if not settings:
+        raise WorkspaceError(f"{branch} holds no campaign: its first event is not there")
+    return agents(max(settings, key=lambda one: one.modifier.concurrency))
+
+
+def lost_content(log: Reader, history: History) -> list[Difference]:
+    """Every text or vector that an event names and that is not there, or is another; each told once."""
+    differences = []
+    seen: set[str] = set()
+    for event in history.events:
+        for path, digest in named_blobs(event):
+            if digest in seen:
+                continue
+            seen.add(digest)
+            try:
+                log.blob(digest)
+            except StoreError as error:
+                kind: Literal["changed", "missing"] = (
+                    "changed" if isinstance(error, CorruptedError) else "missing"
+                )
+                chain = causation_chain(event, history.at)
+                place = (event.position, event.actor, event.type, kind, path)
+                differences.append(Difference(*place, digest, str(error), chain))
+    return differences
+
+
+def _unfoldable(event: Envelope | None, error: Exception) -> Difference:
+    position, actor, kind = (event.position, event.actor, event.type) if event else (0, "", "")
+    text = f"{type(error).__name__}: {error}"
+    return Difference(
+        position, actor, kind, "changed", "$", "an event that contradicts those before it", text
     )
 
 

@@ -4,13 +4,13 @@ import difflib
 import gc
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.history import OPERATOR, History
-from events import is_time, readable
+from events import Envelope, is_time, readable
 from events.reflection import ReflectionRequested
 from events.training import EpochFinished
 from nader.errors import WorkspaceError
@@ -137,8 +137,16 @@ def lasting() -> Iterator[None]:
             gc.enable()
 
 
-def fold(log: Reader, branch: str, upto: int | None = None, *, epochs: bool = True) -> tuple[Views, History]:
-    """Projections and history of a branch as of a position, from nothing but its events.
+def fold(
+    log: Reader,
+    branch: str,
+    upto: int | None = None,
+    *,
+    epochs: bool = True,
+    watch: Callable[[Envelope], None] = lambda envelope: None,
+) -> tuple[Views, History]:
+    """Projections and history of a branch as of a position, from nothing but its events; `watch` sees each of
+    them first.
 
     Without `epochs` those of trainings, nine tenths of a long log, are not looked at: how far a training has
     come is then not known, and no decision may rest on that.
@@ -150,6 +158,7 @@ def fold(log: Reader, branch: str, upto: int | None = None, *, epochs: bool = Tr
     without = () if epochs or not _epochs_are_readable(log, branch, upto) else (EpochFinished.__name__,)
     with lasting():
         for envelope in readable(log.read(branch, upto=upto, without=without)):
+            watch(envelope)
             views.apply(envelope)
             history.add([envelope])
     if without:

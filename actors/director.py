@@ -19,12 +19,13 @@ from events.campaign import (
     RoundOpened,
     SettingsChanged,
 )
+from events.development import DesignAbandoned
 from events.reading import KnowledgeIndexed
 from events.reflection import CandidateClosed, ReflectionRequested
 from events.training import CandidateFailed, CandidateTrained
 from nader.graph import print_block
 from nader.settings import CampaignSettings
-from store.projections.tree import Candidate, RoundState
+from store.projections.tree import Candidate, RoundState, Tree
 
 BASE = "base"
 """Id of the candidate that the campaign starts from: round 0, the root of the tree."""
@@ -66,6 +67,11 @@ class Director(Agent):
     @handles(RoundDesigned)
     async def on_round(self, ctx: AgentContext, event: RoundDesigned) -> None:
         """It is known which proposals are candidates."""
+        await self._advance(ctx)
+
+    @handles(DesignAbandoned)
+    async def on_abandoned(self, ctx: AgentContext, event: DesignAbandoned) -> None:
+        """No design will come: of a round that was given up, nobody else says so."""
         await self._advance(ctx)
 
     @handles(CandidateTrained)
@@ -135,17 +141,16 @@ class Director(Agent):
         for state in rounds:
             if state.designed is None or state.closed:
                 continue
-            for identity in (*state.designed.accepted, *state.designed.abandoned):
-                candidate = tree.candidate(identity, at)
-                if candidate is None or "ReflectionRequested" in candidate.positions:
+            for candidate in _members(ctx, state.designed):
+                if "ReflectionRequested" in candidate.positions:
                     continue
-                if identity in state.designed.abandoned or (
+                if "DesignAbandoned" in candidate.positions or (
                     _known(candidate) and _known(tree.parent(candidate, at))
                 ):
                     await ctx.emit(
-                        ReflectionRequested(candidate=identity, round=state.round),
-                        about=identity,
-                        name=f"reflect-{identity}",
+                        ReflectionRequested(candidate=candidate.id, round=state.round),
+                        about=candidate.id,
+                        name=f"reflect-{candidate.id}",
                     )
 
     async def _close_rounds(self, ctx: AgentContext, rounds: list[RoundState]) -> set[int]:
@@ -156,17 +161,15 @@ class Director(Agent):
         for state in rounds:
             if state.closed:
                 whole.add(state.round)
-            elif state.designed is not None:
-                members = (
-                    tree.candidate(c, at) for c in (*state.designed.accepted, *state.designed.abandoned)
+            elif state.designed is not None and all(
+                "CandidateClosed" in member.positions for member in _members(ctx, state.designed)
+            ):
+                await ctx.emit(
+                    RoundClosed(round=state.round),
+                    about=f"round-{state.round}",
+                    name=f"close-{state.round}",
                 )
-                if all(m is not None and "CandidateClosed" in m.positions for m in members):
-                    await ctx.emit(
-                        RoundClosed(round=state.round),
-                        about=f"round-{state.round}",
-                        name=f"close-{state.round}",
-                    )
-                    whole.add(state.round)
+                whole.add(state.round)
         return whole
 
 
@@ -179,6 +182,25 @@ async def _finish(
     """The end is about the campaign, not about the candidate whose event happened to come last."""
     finished = CampaignFinished(reason=reason, best=best.id if best else None, detail=detail)
     await ctx.emit(finished, about="campaign")
+
+
+def _members(ctx: AgentContext, designed: RoundDesigned) -> list[Candidate]:
+    """The candidates that a round waits for. Of one that was given up, nobody said which count: all that were
+    proposed, but for those that are an earlier design again and wait for no training.
+    """
+    tree, at = ctx.views.tree, ctx.view
+    if designed.parent:
+        found = (tree.candidate(identity, at) for identity in (*designed.accepted, *designed.abandoned))
+        return [candidate for candidate in found if candidate is not None]
+    proposed = [c for c in tree.candidates(at) if c.round == designed.round and c.original is None]
+    return [c for c in proposed if "TrainingRequested" in c.positions or not _is_known_design(tree, c, at)]
+
+
+def _is_known_design(tree: Tree, candidate: Candidate, at: int) -> bool:
+    return (
+        candidate.digest is not None
+        and tree.by_digest(candidate.digest, at, before=candidate.place) is not None
+    )
 
 
 def _known(candidate: Candidate | None) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from actors.director import BASE
 from actors.history import History
 from actors.keys import effect_key
 from actors.runtime import external
@@ -38,8 +39,9 @@ async def fork(
 ) -> str:
     """Make a branch of `run` at position `at` and return its name; the parent is not touched.
 
-    `sets` change settings from the fork on; `cancel` ends requests open there instead of issuing them again;
-    `reuse` takes recorded answers to byte-identical requests from the parent's later history.
+    `sets` change settings from the fork on; `cancel` ends requests open there, but for the base's training,
+    instead of issuing them again; `reuse` takes recorded answers to byte-identical requests from the parent's
+    later history.
 
     The time it takes grows with the history only where that must be looked through: for requests to cancel,
     and for what a process that was killed may have spent. Raises `NaderError`, `StoreError`.
@@ -115,11 +117,14 @@ def _lost(log: Log, parent: str, at: int) -> list[Pending]:
 
 
 def _cancelled(history: History) -> list[Pending]:
-    """A terminal event for every request that is open at the fork."""
+    """A terminal event for every request that is open at the fork.
+
+    The base's training is issued again all the same: without its figures there is no campaign.
+    """
     pendings = []
     for request in history.open_requests():
         effector = ANSWERED_BY.get(request.type)
-        if effector is not None:
+        if effector is not None and not _is_of_the_base(request):
             type_name, version, payload = encode(_cancellation(request))
             pendings.append(
                 Pending(
@@ -134,6 +139,10 @@ def _cancelled(history: History) -> list[Pending]:
                 )
             )
     return pendings
+
+
+def _is_of_the_base(request: Envelope) -> bool:
+    return request.type == TrainingRequested.__name__ and request.correlation == BASE
 
 
 def _cancellation(request: Envelope) -> Event:

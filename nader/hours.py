@@ -9,6 +9,7 @@ from actors.runtime import Runtime
 from events.campaign import CampaignResumed, CampaignStarted, Forked
 from events.reading import ReadingStarted
 from nader.settings import CampaignSettings
+from store import Reader
 
 SESSION_STARTS = frozenset(
     {CampaignStarted.__name__, CampaignResumed.__name__, Forked.__name__, ReadingStarted.__name__}
@@ -29,7 +30,7 @@ def hours_capped(runtime: Runtime, settings: CampaignSettings, history: History)
     """
     timer = None
     if settings.budget.hours:
-        left = settings.budget.hours * 3600 - seconds_run(history)
+        left = settings.budget.hours * 3600 - seconds_run(runtime.store, runtime.branch, history)
         # A person may take for ever to answer; the question stays in the inbox.
         finish = [name for name in FINISH_AT_CAP if name != "gateway" or settings.llm.backend != "inbox"]
         reason = f"budget: the cap of {settings.budget.hours:g} hours of running is reached"
@@ -43,12 +44,15 @@ def hours_capped(runtime: Runtime, settings: CampaignSettings, history: History)
             timer.cancel()
 
 
-def seconds_run(history: History) -> float:
-    """How long the processes of this run have worked on it so far, in seconds."""
-    total, began, last = 0.0, None, 0.0
+def seconds_run(log: Reader, branch: str, history: History) -> float:
+    """How long the processes of this run have worked on it so far, in seconds.
+
+    A process that was killed worked until the last event of any kind, be it an epoch.
+    """
+    total, began = 0.0, None
     for envelope in history.events:
         if envelope.type in SESSION_STARTS:
-            total += (last - began) if began is not None else 0.0
+            if began is not None:
+                total += log.at(branch, envelope.position - 1).time - began
             began = envelope.time
-        last = envelope.time
-    return total + ((last - began) if began is not None else 0.0)
+    return total if began is None else total + log.at(branch, history.head).time - began

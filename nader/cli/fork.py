@@ -35,7 +35,8 @@ def fork(
     cancel: Annotated[
         bool,
         typer.Option(
-            "--cancel", help="End requests that are open at the fork, instead of issuing them again."
+            "--cancel",
+            help="End requests that are open at the fork, instead of issuing them again; not the base's training.",
         ),
     ] = False,
     reuse: Annotated[

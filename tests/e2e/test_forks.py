@@ -117,6 +117,26 @@ def test_an_open_request_is_cancelled_on_demand_and_the_log_says_so(workspace):
     assert views.tree.candidate(request.correlation).failure == "cancelled"
 
 
+@pytest.mark.parametrize("prompt", ["", "rank_inspirations"])
+def test_a_fork_that_cancels_while_the_base_trains_still_has_a_base(workspace, prompt):
+    log = events(workspace)
+    trained = next(e for e in log if e.type == "TrainingCompleted")
+    asked = next(e for e in log if e.type == "TrainingRequested" and e.correlation == "base")
+    if prompt:
+        asked = next(e for e in log if e.type == "ChatRequested" and e.event.prompt == prompt)
+    assert trained.position > asked.position, "the base is being trained"
+    name = forked(workspace, asked.position, cancel=True)
+    assert resume_campaign(workspace, name).reason == "completed"
+    check_log(workspace, name)
+    views, _ = folded(workspace, name)
+    assert (
+        views.tree.candidate("base").validation
+        == folded(workspace, "run-1")[0].tree.candidate("base").validation
+    )
+    cancelled = [e.type for e in events(workspace, name) if e.type.endswith("Cancelled")]
+    assert "TrainingCancelled" not in cancelled and ("ChatCancelled" in cancelled) == bool(prompt)
+
+
 def test_with_reuse_recorded_answers_are_taken_and_marked(workspace):
     answers = [e for e in events(workspace) if e.type == "ChatCompleted"]
     name = forked(workspace, 5, reuse=True)

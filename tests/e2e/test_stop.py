@@ -7,13 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
+from actors.runtime import external
+from events import Pending, encode
+from events.campaign import CampaignResumed
+from events.training import EpochFinished
 from nader.campaign import Campaign
+from nader.hours import seconds_run
 from nader.settings import load_settings
-from nader.workspace import Workspace
-from store import LockedError
+from nader.workspace import Workspace, fold
+from store import LockedError, Log
 from tests.conftest import REPOSITORY
 from tests.e2e.campaigns import SMALL, check_log, events, folded, resume_campaign, run_campaign, tree
 from tests.e2e.simulation import SimulatedBackend
@@ -108,6 +114,28 @@ def wait_for(folder, type, seconds=120):
                 pass
         time.sleep(0.2)
     raise AssertionError(f"no {type} within {seconds} s")
+
+
+def test_the_hours_of_a_process_that_was_killed_count_up_to_its_last_epoch(tmp_path):
+    """Nothing but epochs may come for a long while; that it trained all the time is known by them."""
+    run_campaign(tmp_path)
+    with Workspace(tmp_path).reader() as reader:
+        before = list(reader.read("run-1"))
+    epoch = encode(EpochFinished(job="j", epoch=1, epochs=9, loss=1.0, accuracy=1.0, rate=0.1, seconds=1.0))
+    began, last = before[0].time, before[-1].time
+
+    async def later():
+        async with Log.open(tmp_path / "nader.db") as log:
+            await log.append("run-1", [Pending("training", *epoch, time=last + 1000)])
+            await log.append(
+                "run-1", [replace(external(CampaignResumed(nader_version="0")), time=last + 5000)]
+            )
+            await log.append("run-1", [Pending("training", *epoch, time=last + 5100)])
+
+    asyncio.run(later())
+    with Workspace(tmp_path).reader() as reader:
+        worked = seconds_run(reader, "run-1", fold(reader, "run-1")[1])
+    assert worked == pytest.approx(last - began + 1000 + 100)
 
 
 def test_ctrl_c_checkpoints_the_training_and_resume_goes_on_from_there(tmp_path):

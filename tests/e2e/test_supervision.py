@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from actors.modifier import Modifier
+from actors.proposer import _Verdict
 from actors.reflector import Reflector
 from actors.runtime import Runtime, RuntimeFault
 from actors.trainer import Trainer
@@ -62,6 +63,33 @@ def test_a_handler_that_keeps_raising_is_given_up_and_the_campaign_goes_on(
     assert views.tree.candidate("r1-2").outcome == outcome
     check_log(tmp_path)
     assert verified(tmp_path).failed == 1, "its record is taken as it is, and the report says so"
+
+
+def test_a_round_that_is_given_up_leaves_no_candidate_without_an_end(tmp_path, monkeypatch):
+    """What was proposed in it is trained, reflected upon and closed, and the round is whole only then."""
+    add = _Verdict.add
+
+    async def raising(self, proposal, answer):
+        if proposal.round == 2 and proposal.index == 2:
+            raise ZeroDivisionError("something nobody thought of")
+        await add(self, proposal, answer)
+
+    monkeypatch.setattr(_Verdict, "add", raising)
+    failing(monkeypatch, Modifier, "on_proposal", "r2-3")
+    ending = run_campaign(tmp_path, (*SMALL, "search.candidates=8"))
+    assert ending.reason == "completed"
+    views, _ = folded(tmp_path)
+    given_up = next(r for r in views.tree.rounds() if r.round == 2)
+    assert given_up.designed is not None and given_up.designed.parent == "" and given_up.closed
+    members = [c for c in views.tree.candidates() if c.round == 2]
+    assert [(c.trained, c.outcome) for c in members if c.id == "r2-3"] == [(False, "abandoned")]
+    known = [c for c in members if c.outcome is None]
+    assert all(views.tree.by_digest(c.digest, before=c.place) is not None for c in known), "and not trained"
+    members = [c for c in members if c not in known]
+    assert any(c.trained for c in members) and all(c.outcome is not None for c in members)
+    closed = next(e for e in events(tmp_path) if e.type == "RoundClosed" and e.event.round == 2)
+    assert all(c.positions["CandidateClosed"] < closed.position for c in members)
+    check_log(tmp_path)
 
 
 def test_a_handler_that_raises_once_is_run_again_and_nothing_is_recorded_twice(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """The rows that one transaction is about to add, on top of what is durable."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from events.envelope import Ack, Envelope, Pending, chain_hash
@@ -11,8 +11,6 @@ from store.errors import IntegrityError
 from store.lineage import SHIFT, Branches, Head
 
 _INSERT = "INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-_INSERT_FENCED = "INSERT INTO events SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?,? FROM writer WHERE epoch = ?"
-"""Inserts nothing when another process has taken the log over: a third of the cost of a look at the epoch."""
 _INSERT_ACK = "INSERT OR IGNORE INTO acks VALUES (?,?,?,?)"
 _INSERT_BLOB = "INSERT OR IGNORE INTO blobs (sha256, size, codec, data) VALUES (?,?,?,?)"
 _ROW_OVERHEAD = 350
@@ -32,7 +30,7 @@ class Batch:
         """Position by branch and effect key of what is staged."""
         self.seq = seq
         self.bytes = 0
-        """About how much has been flushed."""
+        """About how much has been staged, blobs not before they are flushed."""
         self._rows: list[tuple[Any, ...]] = []
         self._acks: list[tuple[int, str, int, int]] = []
         self._blobs: list[tuple[str, int, str, bytes]] = []
@@ -68,6 +66,7 @@ class Batch:
                 hash, payload,
             )  # fmt: skip
             rows.append(row)
+            self.bytes += len(payload) + _ROW_OVERHEAD
             if key is not None:
                 self.keys[number, key] = position
             envelope = new(Envelope)  # its own __init__ would take as long as SQLite takes for the row
@@ -86,22 +85,21 @@ class Batch:
             self._acks.extend((number, ack.actor, ack.cause, position) for ack in acks)
         return staged
 
-    def flush(self, connection: sqlite3.Connection, epoch: int) -> bool:
-        """Hand the staged rows to SQLite; True if that has shown the log to be still in this epoch."""
+    def flush(self, connection: sqlite3.Connection, run: Callable[[str, Any], object]) -> None:
+        """Hand the staged rows to SQLite; `run` executes one statement on a cursor of the connection."""
         rows, blobs, acks = self._rows, self._blobs, self._acks
         self._rows, self._blobs, self._acks = [], [], []
-        current = False
-        if rows:
-            current = connection.execute(_INSERT_FENCED, (*rows[0], epoch)).rowcount == 1
-            if len(rows) > 1:
-                connection.executemany(_INSERT, rows[1:])
-            self.bytes += sum([len(row[13]) for row in rows]) + _ROW_OVERHEAD * len(rows)
-        if acks:
+        if len(rows) == 1:
+            run(_INSERT, rows[0])
+        elif rows:
+            connection.executemany(_INSERT, rows)
+        if len(acks) == 1:
+            run(_INSERT_ACK, acks[0])
+        elif acks:
             connection.executemany(_INSERT_ACK, acks)
         if blobs:
             connection.executemany(_INSERT_BLOB, blobs)
             self.bytes += sum([len(row[3]) for row in blobs])
-        return current
 
     def mark(self) -> tuple[int, dict[int, Head], dict[tuple[int, str], int]]:
         """What `back_to` needs to forget what is staged from here on."""

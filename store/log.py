@@ -8,8 +8,10 @@ event loop; a slow disk gets a thread of its own.
 import asyncio
 import sqlite3
 import time
+import types
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -18,7 +20,7 @@ import aiosqlite
 
 from events.envelope import Ack, Envelope, Pending
 from store.blobs import sha256_hex
-from store.errors import OperationalError, StoreError, translate
+from store.errors import OperationalError, translate
 from store.faults import FaultPoint, fault
 from store.lineage import SHIFT, BranchInfo, Head
 from store.lock import WriterLock
@@ -28,7 +30,6 @@ from store.vacuum import VacuumReport, vacuum
 from store.writer import Append, Outcome, Writer
 
 Subscriber = Callable[[list[Envelope]], None]
-Queued = tuple[Append, "asyncio.Future[list[Envelope]]"]
 T = TypeVar("T")
 _NO_BLOBS: Mapping[str, bytes] = {}
 
@@ -38,6 +39,22 @@ of
 a quick disk's commits on a machine whose cores are busy training; nothing here minds a pause of ten
 milliseconds.
 """
+
+
+@dataclass(slots=True)
+class _Queued(Append):
+    """An append and the caller who waits for it."""
+
+    outcome: Outcome | None = None
+    """What became of it, once that is known."""
+    told: "asyncio.Future[None] | None" = None
+    """For a caller who has to wait for the writer's thread."""
+
+
+@types.coroutine
+def _turn() -> Generator[None, None, None]:
+    """Let everything run that is ready to run; a quarter of a future's cost."""
+    yield
 
 
 class Opening:
@@ -92,9 +109,9 @@ class Log(Reader):
         self._loop = asyncio.get_running_loop()
         self._lock: WriterLock | None = None
         self._writer: Writer | None = None
-        self._queue: list[Queued] = []
+        self._queue: list[_Queued] = []
         self._scheduled = False
-        """A flush is about to run on the event loop."""
+        """A flush is about to run on the event loop, for what was queued while the writer was busy."""
         self._busy = False
         """The writer's thread has the connection."""
         self._waiting: list[asyncio.Future[None]] = []
@@ -135,12 +152,12 @@ class Log(Reader):
             IntegrityError: an effect key that the branch's history already holds; a blob under a wrong name.
             NoSuchBranchError, OperationalError, LockedError, CorruptedError: see `store.errors`.
         """
-        return await self._submit(Append(branch, pendings, acks, blobs or _NO_BLOBS))
+        return await self._written(_Queued(branch, pendings, acks, blobs or _NO_BLOBS))
 
     async def put_blob(self, data: bytes) -> str:
         """Keep bytes and give back their SHA-256. One that no event names is dropped by the next vacuum."""
         digest = sha256_hex(data)
-        await self._submit(Append(None, (), (), {digest: data}))
+        await self._written(_Queued(None, (), (), {digest: data}))
         return digest
 
     async def get_blob(self, digest: str) -> bytes:
@@ -228,19 +245,37 @@ class Log(Reader):
             raise OperationalError(f"the log {self.path} {state}; nothing can be appended")
         return self._writer
 
-    def _submit(self, append: Append) -> "asyncio.Future[list[Envelope]]":
+    async def _written(self, queued: _Queued) -> list[Envelope]:
+        """Queue an append and wait until it is durable.
+
+        Whoever has the first turn after all that was ready to run commits what all of it has appended, and
+        hands the others their outcomes: no task waits for a future, and a lone append costs one turn of the
+        event loop.
+        """
         if self._writer is None or self._closing:
             self._require_writer()
-        future: asyncio.Future[list[Envelope]] = self._loop.create_future()
-        self._queue.append((append, future))
-        if not self._scheduled:
+        self._queue.append(queued)
+        try:
+            await _turn()
+        except asyncio.CancelledError:  # what is queued is written all the same, as others may be with it
             self._schedule()
-        return future
+            raise
+        if queued.outcome is None:
+            self._flush()
+        if queued.outcome is None:
+            queued.told = self._loop.create_future()
+            await queued.told
+        outcome = queued.outcome
+        if isinstance(outcome, list):
+            return outcome
+        assert outcome is not None
+        raise outcome
 
     def _schedule(self) -> None:
         """Flush after all that is ready to run has run: whatever it appends shares the commit."""
-        self._scheduled = True
-        self._loop.call_soon(self._flush)
+        if self._queue and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Commit all that is queued: here if the disk is quick, else on the writer's thread."""
@@ -249,38 +284,45 @@ class Log(Reader):
         if self._busy or not self._queue or writer is None:
             return
         group, self._queue = self._queue, []
-        appends = [append for append, _ in group]
         if writer.commit_seconds < _QUICK:
-            self._settle(group, writer.write(appends))
+            self._settle(group, writer.write(group))
         else:
-            self._on_thread(lambda: writer.write(appends), lambda outcomes: self._settle(group, outcomes))
-        self._tidy()
+            self._on_thread(lambda: writer.write(group), lambda outcomes: self._settle(group, outcomes))
+        if writer.wants_checkpoint:
+            self._tidy()
 
     def _tidy(self) -> None:
         """Empty the WAL when it has grown, on the writer's thread; appends queue meanwhile."""
         if self._writer is not None and self._writer.wants_checkpoint and not (self._busy or self._closing):
             self._on_thread(self._writer.checkpoint, lambda _: None)
 
-    def _settle(self, group: Sequence[Queued], outcomes: Sequence[Outcome]) -> None:
+    def _settle(self, group: Sequence[_Queued], outcomes: Sequence[Outcome]) -> None:
         """Tell the subscribers, then the callers: both only of what is durable."""
         fault(FaultPoint.BETWEEN_COMMIT_AND_PUBLISH)
-        try:
-            if self._subscribers:
-                self._publish([e for made in outcomes if type(made) is list for e in made])
-        finally:  # an append is durable whatever a subscriber makes of it
-            for (_, future), outcome in zip(group, outcomes, strict=True):
-                if future.cancelled():
-                    continue
-                if type(outcome) is list:
-                    future.set_result(outcome)
-                else:
-                    assert isinstance(outcome, StoreError)
-                    future.set_exception(outcome)
+        if self._subscribers:
+            self._publish([e for made in outcomes if type(made) is list for e in made])
+        for queued, outcome in zip(group, outcomes, strict=True):
+            queued.outcome = outcome
+            if queued.told is not None and not queued.told.done():
+                queued.told.set_result(None)
 
     def _publish(self, events: list[Envelope]) -> None:
-        if events:
-            for subscriber in tuple(self._subscribers):
+        """Hand events to the subscribers; one that raises is a bug of its own, and an append is durable
+        whatever it makes of it.
+        """
+        if not events:
+            return
+        for subscriber in tuple(self._subscribers):
+            try:
                 subscriber(events)
+            except Exception as error:
+                self._loop.call_exception_handler(
+                    {
+                        "message": "a subscriber of the log raised",
+                        "exception": error,
+                        "subscriber": subscriber,
+                    }
+                )
 
     def _on_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> "asyncio.Future[T]":
         """Run `work` on the writer's thread, alone; appends queue meanwhile."""
@@ -296,8 +338,7 @@ class Log(Reader):
             if not finished.cancelled() and finished.exception() is None:
                 then(finished.result())
             self._tidy()
-            if self._queue and not self._scheduled:
-                self._schedule()
+            self._schedule()
 
         job.add_done_callback(done)
         return job

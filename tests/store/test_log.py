@@ -269,9 +269,12 @@ def test_a_subscriber_that_raises_does_not_take_the_append_with_it(tmp_path: Pat
 
         async with Log.open(tmp_path / "a.db", create=True) as log:
             await log.create_branch("main", "run")
+            told: list[int] = []
             log.subscribe(broken)
+            log.subscribe(lambda events: told.extend(e.position for e in events))
             assert len(await log.append("main", [pending(1)])) == 1
             assert len(await log.append("main", [pending(2)])) == 1
+            assert told == [1, 2], "nor the other subscribers"
 
     run(check())
 
@@ -289,6 +292,21 @@ def test_a_cancelled_append_does_not_disturb_the_others(tmp_path: Path) -> None:
             kept = {r[0].data()["n"] for r in results if isinstance(r, list)}
             assert {n for n in range(10) if n % 3} <= kept
             assert log.verify_chain("main").ok
+
+    run(check())
+
+
+def test_an_append_that_is_cancelled_alone_is_written_all_the_same(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with Log.open(tmp_path / "a.db", create=True) as log:
+            await log.create_branch("main", "run")
+            task = asyncio.create_task(log.append("main", [pending(1)]))
+            await asyncio.sleep(0)
+            assert task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await asyncio.sleep(0.01)
+            assert log.head("main").position == 1
 
     run(check())
 

@@ -36,7 +36,7 @@ def fork(
         bool,
         typer.Option(
             "--cancel",
-            help="End requests that are open at the fork, instead of issuing them again; not the base's training.",
+            help="End requests open at the fork, instead of issuing them again; but for the base's training.",
         ),
     ] = False,
     reuse: Annotated[

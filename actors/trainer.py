@@ -8,7 +8,9 @@ from typing import Any
 from actors.actor import Agent, Effector, handles
 from actors.asking import settings_at
 from actors.context import AgentContext, EffectorContext
-from actors.keys import digest_of
+from actors.director import BASE
+from actors.history import History
+from actors.runtime import MustPause
 from events import Envelope, Event
 from events.campaign import BaseDesigned
 from events.development import DesignReady
@@ -32,9 +34,17 @@ from nader.training import (
     Recipe,
     Trained,
     TrainingJob,
+    job_digest,
 )
 
 Result = TrainingCompleted | ResultReused
+
+AWAY = {
+    FailureKind.DISK_FULL.value: "free some space",
+    FailureKind.DATA_MISSING.value: "put the data back",
+    FailureKind.DATA_CHANGED.value: "put the files back as they were",
+}
+"""Failures that are no fault of a network's, and what a person does about them."""
 
 
 class Trainer(Agent):
@@ -74,19 +84,18 @@ class Trainer(Agent):
         recipe = Recipe.model_validate(ground.recipe)
         requests = []
         for seed in training.seeds:
-            identity = (
-                design.digest,
-                training.skeleton,
-                design.width,
-                ground.classes,
-                ground.data,
-                recipe.digest,
-                seed,
-            )
             requests.append(
                 TrainingRequested(
                     candidate=design.candidate,
-                    job=digest_of("job", *identity, training.hopeless),
+                    job=job_digest(
+                        design=design.digest,
+                        skeleton=training.skeleton,
+                        width=design.width,
+                        classes=ground.classes,
+                        data=ground.data,
+                        recipe=recipe.digest,
+                        seed=seed,
+                    ),
                     design=design.design,
                     digest=design.digest,
                     skeleton=training.skeleton,
@@ -105,18 +114,23 @@ class Trainer(Agent):
 def summarise(
     design: BaseDesigned | DesignReady, requests: list[TrainingRequested], answers: list[Event]
 ) -> CandidateTrained | CandidateFailed:
-    """A candidate's figures: means over the seeds that gave a result; a failure where none did."""
-    results = [
-        (r.seed, a)
-        for r, a in zip(requests, answers, strict=True)
-        if isinstance(a, TrainingCompleted | ResultReused)
-    ]
-    if not results:
-        first = answers[0]
-        kind = first.kind if isinstance(first, TrainingFailed) else "cancelled"
-        message = (
-            first.message if isinstance(first, TrainingFailed) else "the training was cancelled at a fork"
-        )
+    """A candidate's figures: means over all seeds; a failure where one of them gave no result.
+
+    A mean over the seeds that happened to succeed would not compare with one over all of them.
+    """
+    results: list[tuple[int, Result]] = []
+    failures: list[tuple[str, str]] = []
+    for request, answer in zip(requests, answers, strict=True):
+        if isinstance(answer, TrainingCompleted | ResultReused):
+            results.append((request.seed, answer))
+        elif isinstance(answer, TrainingFailed):
+            failures.append((answer.kind, answer.message))
+        else:
+            failures.append(("cancelled", "the training was cancelled at a fork"))
+    if failures:
+        kind, message = failures[0]
+        if len(requests) > 1:
+            message = f"{len(failures)} of {len(requests)} seeds gave no result: {message}"
         return CandidateFailed(candidate=design.candidate, digest=design.digest, kind=kind, message=message)
     first_result = results[0][1]
     return CandidateTrained(
@@ -169,6 +183,10 @@ class Training(Effector):
         self._hopeless = hopeless
         self._on_progress = on_progress
         self._running: dict[str, asyncio.Future[Event]] = {}
+        self._away: bool | None = None
+        """Whether the last training here ended for want of disk or data; None where none has ended yet."""
+        self._pausing = ""
+        """Why the campaign pauses: trainings that wait for a slot are then not begun."""
         self._base_known = asyncio.Event()
         self._slots = _PriorityGate(backend.slots)
 
@@ -187,7 +205,10 @@ class Training(Effector):
         try:
             baseline = await self._baseline(ctx, asked)
             async with self._slots.turn(asked.priority):
+                if self._pausing:
+                    raise MustPause(self._pausing)
                 terminal = await self._train(ctx, asked, baseline)
+                self._pause_if_away(ctx, asked, terminal)
             if isinstance(terminal, TrainingCompleted):
                 self._known[asked.job] = (f"{request.branch}:{request.position}", terminal)
             return terminal
@@ -204,6 +225,25 @@ class Training(Effector):
         """Running trainings checkpoint and stop; the workers end."""
         await self._backend.close()
 
+    def _pause_if_away(self, ctx: EffectorContext, asked: TrainingRequested, ended: Event) -> None:
+        """Raise `MustPause` where the disk or the data stay away, so that they do not cost every candidate.
+
+        Once is put down to the one candidate; the second time in a row, no training finished between, or
+        the base's own training, without which there is nothing to compare with, leaves the request open.
+        """
+        away = isinstance(ended, TrainingFailed) and ended.kind in AWAY
+        before = _last_was_away(ctx.history) if self._away is None else self._away
+        if isinstance(ended, TrainingCompleted) or away:
+            self._away = away
+        if away and (before or asked.candidate == BASE):
+            assert isinstance(ended, TrainingFailed)
+            who = "the base" if asked.candidate == BASE else asked.candidate
+            self._pausing = (
+                f"the training of {who} cannot be done: {ended.message.rstrip('.')}; "
+                f"{AWAY[ended.kind]}, and `nader resume` trains it again"
+            )
+            raise MustPause(self._pausing)
+
     async def _train(self, ctx: EffectorContext, asked: TrainingRequested, baseline: Curve | None) -> Event:
         job = TrainingJob(
             design=ctx.text(asked.design),
@@ -213,6 +253,7 @@ class Training(Effector):
             dataset=asked.dataset,
             recipe=Recipe.model_validate(asked.recipe),
             seed=asked.seed,
+            data=ctx.views.status.ground().data,
             data_dir=self._data_dir,
             device=self._device,
         )
@@ -235,7 +276,7 @@ class Training(Effector):
             self._on_progress(job, progress)
             if progress.stage == "starting":
                 await ctx.progress(
-                    TrainingStarted(job=job, slot="", first_epoch=(progress.resumed_from or 0) + 1)
+                    TrainingStarted(job=job, slot=progress.slot, first_epoch=(progress.resumed_from or 0) + 1)
                 )
             if progress.point is not None:
                 await ctx.progress(_epoch(job, progress.point, progress.epochs))
@@ -245,7 +286,7 @@ class Training(Effector):
         if not self._hopeless or asked.priority == (0, 0):
             return None
         while True:
-            base = ctx.views.tree.candidate("base")
+            base = ctx.views.tree.candidate(BASE)
             if base is not None and (base.trained or base.failed):
                 break
             await asyncio.sleep(0.05)
@@ -264,11 +305,19 @@ _SHARED = set(ResultReused.model_fields) - {"source"}
 
 def terminal_event(job: str, outcome: Trained | Failed) -> Event:
     """A backend's outcome as the event that ends the request; accuracies in percent."""
+    if isinstance(outcome, Trained) and outcome.validation is None:
+        return TrainingFailed(
+            job=job,
+            kind=FailureKind.DATA_MISSING.value,
+            message="The data set has no validation part, and the search chooses by validation accuracy.",
+            epochs=outcome.epochs_run,
+            seconds=outcome.seconds,
+        )
     if isinstance(outcome, Trained):
         return TrainingCompleted(
             job=job,
-            validation=_percent(outcome.validation),
-            test=None if outcome.test is None else _percent(outcome.test),
+            validation=round(100 * outcome.validation, 4),
+            test=_percent(outcome.test),
             loss=outcome.train_loss,
             epochs=outcome.epochs_run,
             seconds=outcome.seconds,
@@ -287,9 +336,23 @@ def terminal_event(job: str, outcome: Trained | Failed) -> Event:
         kind=outcome.kind.value,
         message=outcome.message,
         detail=outcome.evidence.model_dump_json() if outcome.evidence else outcome.detail[-4000:],
-        epochs=len(outcome.curve),
+        epochs=outcome.evidence.epoch if outcome.evidence else len(outcome.curve),
         seconds=outcome.seconds,
     )
+
+
+def _last_was_away(history: History) -> bool:
+    """Whether the last training in the log ended for want of disk or data, none finished since."""
+    for envelope in reversed(history.events):
+        event = envelope.event if envelope.type in _ENDS else None
+        if isinstance(event, TrainingCompleted):
+            return False
+        if isinstance(event, TrainingFailed) and event.kind in AWAY:
+            return True
+    return False
+
+
+_ENDS = (TrainingCompleted.__name__, TrainingFailed.__name__)
 
 
 class _PriorityGate:
@@ -353,8 +416,8 @@ def _epoch(job: str, point: EpochPoint, epochs: int) -> EpochFinished:
     )
 
 
-def _percent(value: float | None) -> float:
-    return 0.0 if value is None else round(100 * value, 4)
+def _percent(value: float | None) -> float | None:
+    return None if value is None else round(100 * value, 4)
 
 
 def _mean(values: list[float]) -> float:

@@ -139,7 +139,7 @@ class CandidateTrained(Event):
 
 
 class CandidateFailed(Event):
-    """A candidate whose training failed for every seed that was tried."""
+    """A candidate whose training failed, for one of its seeds at least: it has no figures."""
 
     candidate: str
     digest: str

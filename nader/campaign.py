@@ -22,6 +22,7 @@ from nader.ground import (
     library_positions,
     own_prompts,
     preflight,
+    require_data,
     resolve_backend,
     text_blobs,
     text_digest,
@@ -115,6 +116,7 @@ class Campaign:
                 settings = validated(
                     changed_settings.settings if sets else views.status.settings(), where="the log's settings"
                 )
+                require_data(settings, views.status.ground())
                 await require_models(settings)
                 events += lost_calls(log, views, settings)
                 await log.append(branch, events, blobs=blobs)
@@ -190,6 +192,7 @@ def settings_changed(views: Views, sets: Sequence[str], log: Log) -> tuple[Setti
             "start a new run"
         )
     check_settings(new)
+    require_data(new, views.status.ground())
     event = SettingsChanged(
         changes=differences(old, new),
         settings=new.model_dump(mode="json"),

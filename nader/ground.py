@@ -15,6 +15,7 @@ from nader.llm import Price, Prices
 from nader.network import NetworkError, get_skeleton, search_width, verify_design
 from nader.settings import CampaignSettings, validated
 from nader.training import (
+    DatasetInfo,
     Recipe,
     TrainingError,
     data_status,
@@ -22,6 +23,7 @@ from nader.training import (
     dataset_info,
     get_recipe,
     load_recipe,
+    require_same,
 )
 from nader.training.slots import usable_gpus
 from nader.workspace import LIBRARY, Workspace
@@ -79,6 +81,7 @@ def ground_of(settings: CampaignSettings, libraries: dict[str, int]) -> Ground:
     try:
         info = dataset_info(training.dataset, data_dir_of(settings))
         recipe = _recipe(settings)
+        _require_validation(info)
         return Ground(
             classes=info.classes,
             image=(info.channels, info.height, info.width),
@@ -89,6 +92,29 @@ def ground_of(settings: CampaignSettings, libraries: dict[str, int]) -> Ground:
         )
     except TrainingError as error:
         raise SettingsError(str(error)) from None
+
+
+def _require_validation(info: DatasetInfo) -> None:
+    """The search looks at validation accuracy alone, so there must be one. Raises `SettingsError`."""
+    if info.validation == 0:
+        instead = info.name.removesuffix("-full")
+        hint = f"search on {instead!r}" if instead != info.name else "add a validation folder beside train"
+        raise SettingsError(
+            f"training.dataset = {info.name!r} has no validation part, and a search chooses by validation "
+            f"accuracy: {hint}; `nader retrain` takes {info.name!r} for final figures"
+        )
+
+
+def require_data(settings: CampaignSettings, ground: Ground) -> None:
+    """That the data a campaign began with are still what lies there. Raises `WorkspaceError`."""
+    name, folder = settings.training.dataset, data_dir_of(settings)
+    status = data_status(name, folder)
+    if not status.ready:
+        raise WorkspaceError(status.message)
+    try:
+        require_same(name, folder, ground.data)
+    except TrainingError as error:
+        raise WorkspaceError(str(error)) from None
 
 
 def base_text(name: str) -> str:
@@ -166,6 +192,11 @@ def check_settings(settings: CampaignSettings) -> None:
             raise SettingsError(
                 f"the settings ask for {extra}, which is not installed: pip install 'nader[{extra}]'"
             )
+    if settings.training.address and settings.training.backend != "ray":
+        raise SettingsError(
+            f"training.address = {settings.training.address!r} names a Ray cluster, and trainings run here: "
+            "set training.backend = 'ray' too (`nader run --backend ray`), or leave it out"
+        )
     device = settings.training.device
     if device.startswith("cuda") and settings.training.backend == "local" and not _has_gpu(device):
         raise SettingsError(

@@ -12,8 +12,10 @@ from nader.training.datasets import (
     default_data_dir,
     get_dataset,
     load_dataset,
+    require_same,
 )
 from nader.training.errors import (
+    DataChangedError,
     DataMissingError,
     DatasetError,
     DiskFullError,
@@ -35,6 +37,7 @@ from nader.training.job import (
     Progress,
     Trained,
     TrainingJob,
+    job_digest,
 )
 from nader.training.local import LocalBackend
 from nader.training.recipes import RECIPES, Recipe, get_recipe, load_recipe
@@ -46,6 +49,7 @@ __all__ = [
     "RECIPES",
     "Backend",
     "Curve",
+    "DataChangedError",
     "DataMissingError",
     "DataStatus",
     "Dataset",
@@ -75,8 +79,10 @@ __all__ = [
     "default_data_dir",
     "get_dataset",
     "get_recipe",
+    "job_digest",
     "load_dataset",
     "load_recipe",
     "make_slots",
+    "require_same",
     "suggest_slots",
 ]

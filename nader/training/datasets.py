@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nader.training.errors import DataMissingError, DatasetError
+from nader.training.errors import DataChangedError, DataMissingError, DatasetError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,6 +159,15 @@ def dataset_identity(name: str, data_dir: str | Path | None = None) -> str:
         parts = dict(zip(("train", "test"), gtsrb_files(folder), strict=True))
         split += f"; files {image_folder.content_digest(require('gtsrb', folder), parts)}"
     return f"{name}: {split}"
+
+
+def require_same(name: str, data_dir: str | Path | None, expected: str) -> None:
+    """Raises DataChangedError where another data set lies there than the one a result is recorded for."""
+    if dataset_identity(name, data_dir) != expected:
+        raise DataChangedError(
+            f"The data set {name} in {folder_of(name, data_dir)} is not the one that was begun with: "
+            "files were added, removed or changed. Put them back, or start a new run."
+        )
 
 
 def folder_of(name: str, data_dir: str | Path | None) -> Path:

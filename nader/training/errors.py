@@ -17,6 +17,10 @@ class DataMissingError(DatasetError):
     """The files of a data set are not where they were looked for."""
 
 
+class DataChangedError(DatasetError):
+    """The files of a data set are not those that the result would be recorded for."""
+
+
 class DiskFullError(TrainingError):
     """A checkpoint or result could not be written because the disk, quota or file limit is full."""
 

@@ -30,6 +30,7 @@ class FailureKind(StrEnum):
     PYTHON_ERROR = "python-error"
     DISK_FULL = "disk-full"
     DATA_MISSING = "data-missing"
+    DATA_CHANGED = "data-changed"
     CANCELLED = "cancelled"
     HOPELESS = "hopeless"
     LOST_NODE = "lost-node"
@@ -60,6 +61,8 @@ class Progress(_Value):
     """Share of all training steps done, in [0, 1]."""
     resumed_from: int | None = None
     """Epochs that were taken from a checkpoint, said once at the start."""
+    slot: str = ""
+    """Where the training runs, in words; said by the back end at the start."""
     point: EpochPoint | None = None
 
 
@@ -131,6 +134,10 @@ class TrainingJob(_Value):
     dataset: str
     recipe: Recipe
     seed: int = 777
+    data: str | None = None
+    """Identity of the data set as the result will be recorded (`dataset_identity`); a training that finds
+    another one ends as `data-changed`. None: whatever lies there.
+    """
     data_dir: str | None = None
     """Where the user's files lie; not part of the identity."""
     device: str = "auto"
@@ -147,16 +154,34 @@ class TrainingJob(_Value):
         """Identity of the result: what is trained and how, not where. SHA-256 in hex."""
         from nader.training.datasets import dataset_identity
 
-        identity = {
-            "design": design_digest(self.design),
-            "skeleton": self.skeleton,
-            "width": self.width,
-            "classes": self.classes,
-            "dataset": dataset_identity(self.dataset, self.data_dir),
-            "recipe": self.recipe.digest,
-            "seed": self.seed,
-        }
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return job_digest(
+            design=design_digest(self.design),
+            skeleton=self.skeleton,
+            width=self.width,
+            classes=self.classes,
+            data=self.data or dataset_identity(self.dataset, self.data_dir),
+            recipe=self.recipe.digest,
+            seed=self.seed,
+        )
+
+
+def job_digest(
+    *, design: str, skeleton: str, width: int, classes: int, data: str, recipe: str, seed: int
+) -> str:
+    """The one identity of a training's result, from the digests of design, data and recipe. SHA-256 in hex.
+
+    Whether hopeless candidates are stopped is not in it: it decides whether there is a result, not which.
+    """
+    identity = {
+        "design": design,
+        "skeleton": skeleton,
+        "width": width,
+        "classes": classes,
+        "dataset": data,
+        "recipe": recipe,
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def design_digest(text: str) -> str:

@@ -7,7 +7,13 @@ import json
 import traceback
 from pathlib import Path
 
-from nader.training.errors import DataMissingError, DiskFullError, NotFiniteError, StoppedError
+from nader.training.errors import (
+    DataChangedError,
+    DataMissingError,
+    DiskFullError,
+    NotFiniteError,
+    StoppedError,
+)
 from nader.training.files import RESULT, write_atomic
 from nader.training.hopeless import HopelessError
 from nader.training.job import OUTCOME, Curve, Failed, FailureKind, Trained
@@ -62,6 +68,7 @@ def kind_of(error: BaseException) -> FailureKind:
         StoppedError: FailureKind.CANCELLED,
         DiskFullError: FailureKind.DISK_FULL,
         DataMissingError: FailureKind.DATA_MISSING,
+        DataChangedError: FailureKind.DATA_CHANGED,
     }
     for type_, kind in kinds.items():
         if isinstance(error, type_):

@@ -120,12 +120,21 @@ class Worker:
         self._steps += 1
 
     def _dataset(self, job: TrainingJob) -> Any:
-        from nader.training.datasets import dataset_identity, load_dataset
+        from nader.training.datasets import dataset_identity, load_dataset, require_same
+        from nader.training.errors import DatasetError
 
-        key = f"{dataset_identity(job.dataset, job.data_dir)} in {job.data_dir}"
+        identity = job.data or dataset_identity(job.dataset, job.data_dir)
+        require_same(job.dataset, job.data_dir, identity)
+        key = f"{identity} in {job.data_dir}"
         if self._data is None or self._data[0] != key:
             self._data = None
-            self._data = (key, load_dataset(job.dataset, job.data_dir))
+            try:
+                loaded = load_dataset(job.dataset, job.data_dir)
+            except DatasetError:
+                require_same(job.dataset, job.data_dir, identity)  # the better reason, if it is one
+                raise
+            require_same(job.dataset, job.data_dir, identity)  # nor did it change while it was read
+            self._data = (key, loaded)
         return self._data[1]
 
 

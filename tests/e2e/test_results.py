@@ -6,7 +6,10 @@ import pytest
 
 from nader.errors import SettingsError
 from nader.forks import fork
+from nader.graph import base_design
 from nader.settings import load_settings
+from nader.training import Failed, FailureKind
+from nader.training.job import design_digest
 from nader.training.slots import usable_gpus
 from nader.workspace import Workspace
 from tests.e2e.campaigns import SMALL, check_log, events, folded, resume_campaign, run_campaign, tree
@@ -77,6 +80,32 @@ class Failing(SimulatedBackend):
             return await super().train(job, folder, on_progress, baseline=baseline)
         finally:
             self._failing = kept
+
+
+class OneSeedFails(SimulatedBackend):
+    """Of every other design after the base, the training from seed 888 fails."""
+
+    async def train(self, job, folder, on_progress, *, baseline=None):
+        outcome = await super().train(job, folder, on_progress, baseline=baseline)
+        unlucky = job.seed == 888 and int(design_digest(job.design), 16) % 2
+        if unlucky and job.design != base_design("resnet-basic").to_text():
+            return Failed(kind=FailureKind.NAN, message="the loss was not finite (pretended)")
+        return outcome
+
+
+def test_a_candidate_that_lacks_a_seed_has_no_figures_and_cannot_win(tmp_path):
+    sets = ("search.candidates=8", "search.width=4", "synchronous=NORMAL", "training.seeds=[777, 888, 999]")
+    run_campaign(tmp_path, sets, OneSeedFails(2))
+    check_log(tmp_path)
+    views, _ = folded(tmp_path)
+    failed = [c for c in views.tree.candidates() if c.failed and c.original is None]
+    trained = [c for c in views.tree.candidates() if c.trained and c.original is None]
+    assert failed and trained
+    for candidate in failed:
+        assert int(candidate.digest, 16) % 2 and candidate.validation is None and candidate.failure == "nan"
+        assert candidate.reason == "1 of 3 seeds gave no result: the loss was not finite (pretended)"
+    assert all(c.seeds == (777, 888, 999) for c in trained)
+    assert views.best().id in {c.id for c in trained}
 
 
 def test_a_base_that_does_not_train_ends_the_campaign_with_the_reason(tmp_path):
@@ -169,6 +198,7 @@ def test_a_base_file_that_does_not_verify_is_named_with_its_problems(tmp_path):
         ("search.objective=accuracy", "search.objective"),
         ("training.device=cuda", "torch finds no such GPU here"),
         ("training.device=tpu", "training.device = 'tpu' is not right"),
+        ("training.address=head:6379", "`nader run --backend ray`"),
         ("llm.backend=openai", "needs a key in $OPENAI_API_KEY"),
     ],
 )

@@ -33,7 +33,9 @@ def job(
     base: str = "resnet-basic", *, seed: int = 777, width: int = 4, design: str | None = None, **kw: Any
 ) -> TrainingJob:
     """A training of a base block on digits; other keywords change the recipe."""
-    fields = {name: kw.pop(name) for name in ("dataset", "data_dir", "classes", "device") if name in kw}
+    fields = {
+        name: kw.pop(name) for name in ("dataset", "data", "data_dir", "classes", "device") if name in kw
+    }
     values = {"dataset": "digits", "classes": 10, "skeleton": "digits", **fields}
     text = design or base_design(base).to_text()
     return TrainingJob(design=text, width=width, recipe=recipe(**kw), seed=seed, **values)

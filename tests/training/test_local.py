@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nader.graph import base_design
-from nader.training import Failed, FailureKind, Progress, Trained, TrainingJob
+from nader.training import Failed, FailureKind, Progress, Trained, TrainingJob, dataset_identity
 from nader.training.files import RESULT
 from nader.training.local import LocalBackend
 from nader.training.process import worker_environment
@@ -101,6 +102,19 @@ def _vanished(folder: Path) -> TrainingJob:
     return work
 
 
+def _changed(folder: Path) -> TrainingJob:
+    """Its images are others than those that the result would be recorded for."""
+    write_image_folder(folder / "other")
+    work = job(
+        dataset="image-folder-8",
+        data_dir=str(folder / "other"),
+        classes=3,
+        data=dataset_identity("image-folder-8", folder / "other"),
+    )
+    shutil.copy(folder / "other" / "class0" / "0.png", folder / "other" / "class0" / "new.png")
+    return work
+
+
 CASES = {
     "killed": Case(FailureKind.HOST_OOM, "killed from outside", act=_signal(signal.SIGKILL)),
     "segfault": Case(FailureKind.SEGFAULT, "crashed with SIGSEGV", act=_signal(signal.SIGSEGV)),
@@ -108,6 +122,7 @@ CASES = {
     "huge": Case(FailureKind.HOST_OOM, "memory", work=_hundred_gigabytes),
     "disk full": Case(FailureKind.DISK_FULL, "could not be written", act=_small_files),
     "data removed": Case(FailureKind.DATA_MISSING, "is not there", work=_vanished),
+    "data changed": Case(FailureKind.DATA_CHANGED, "is not the one that was begun with", work=_changed),
     "wrong job": Case(FailureKind.PYTHON_ERROR, "classes", work=lambda folder: job(classes=7)),
 }
 

@@ -10,7 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nader.training import NotFiniteError, Progress, StoppedError, Trained, TrainingJob, load_dataset
+from nader.training import (
+    NotFiniteError,
+    Progress,
+    StoppedError,
+    Trained,
+    TrainingJob,
+    dataset_identity,
+    load_dataset,
+)
 from nader.training.errors import DiskFullError
 from nader.training.files import CHECKPOINT, WEIGHTS, write_atomic
 from nader.training.loop import Training
@@ -176,9 +184,15 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path, monkeypatch
 def test_jobs_with_one_identity_share_a_digest_and_others_do_not() -> None:
     work = job()
     same = [{"data_dir": "/elsewhere"}, {"threads": 2}, {"device": "cuda:0"}]
-    other = [{"seed": 1}, {"width": 8}, {"recipe": work.recipe.model_copy(update={"lr": 0.2})}]
+    same.append({"data": dataset_identity("digits")})
+    other = [
+        {"seed": 1},
+        {"width": 8},
+        {"data": "another"},
+        {"recipe": work.recipe.model_copy(update={"lr": 0.2})},
+    ]
     assert {work.model_copy(update=change).digest for change in same} == {work.digest}
-    assert len({work.model_copy(update=change).digest for change in other} | {work.digest}) == 4
+    assert len({work.model_copy(update=change).digest for change in other} | {work.digest}) == 5
 
 
 def test_the_same_design_written_otherwise_is_the_same_job() -> None:

@@ -15,6 +15,7 @@ from nader.proof import rebuild
 from nader.workspace import Workspace
 from tests.conftest import REPOSITORY
 from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign, tree, verified
+from tests.e2e.simulation import SimulatedBackend
 
 
 def forked(folder, at, run=None, **options):
@@ -118,7 +119,9 @@ def test_an_open_request_is_cancelled_on_demand_and_the_log_says_so(workspace):
 
 
 @pytest.mark.parametrize("prompt", ["", "rank_inspirations"])
-def test_a_fork_that_cancels_while_the_base_trains_still_has_a_base(workspace, prompt):
+def test_a_fork_that_cancels_while_the_base_trains_still_has_a_base(tmp_path, prompt):
+    workspace = tmp_path
+    run_campaign(workspace, backend=SimulatedBackend(pause=lambda rng: 0.3))
     log = events(workspace)
     trained = next(e for e in log if e.type == "TrainingCompleted")
     asked = next(e for e in log if e.type == "TrainingRequested" and e.correlation == "base")

@@ -2,98 +2,129 @@
 is garbage.
 """
 
+import asyncio
 import os
 import random
 import shutil
 import sqlite3
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from store import CorruptedError, Log, NewerFormatError, OperationalError, Reader, StoreError
-from store.schema import APPLICATION_ID, FORMAT
+from store.schema import APPLICATION_ID, FORMAT, connect_writer
 from tests.store.logs import PATIENCE, REPOSITORY, make_log, pending, run, start
 
 
-def torn_log(folder: Path) -> tuple[Path, list[str]]:
-    """A log and its WAL as a crash leaves them: copied while open. Also the ids of its events, in order."""
+@dataclass(frozen=True)
+class Torn:
+    """A log and its WAL as a crash leaves them: copied while open."""
+
+    path: Path
+    ids: list[str]
+    """Of its events, in order; an append holds one to three of them."""
+    opened: int
+    """Bytes of the WAL once the log had been made: before them it holds no whole log."""
+    commits: list[tuple[int, int]]
+    """(bytes of the WAL, events) after the branch was made and after each append."""
+
+    def held(self, intact: int) -> int | None:
+        """Events in the whole commits of so many intact bytes of the WAL; None: not even the branch."""
+        return max((events for size, events in self.commits if size <= intact), default=None)
+
+
+def torn_log(folder: Path) -> Torn:
     live = folder / "live.db"
 
-    async def build() -> list[str]:
+    async def build() -> Torn:
         async with Log.open(live, create=True) as log:
+            wal = Path(f"{live}-wal")
+            opened = wal.stat().st_size
             await log.create_branch("main", "run")
-            ids = []
+            ids, commits = [], [(wal.stat().st_size, 0)]
             for n in range(60):
-                ids += [
-                    e.id
-                    for e in await log.append("main", [pending(n, fill="x" * 700) for _ in range(1 + n % 3)])
-                ]
+                made = await log.append("main", [pending(n, fill="x" * 700) for _ in range(1 + n % 3)])
+                ids += [e.id for e in made]
+                commits.append((wal.stat().st_size, len(ids)))
             for suffix in ("", "-wal"):
                 shutil.copy(f"{live}{suffix}", f"{folder / 'torn.db'}{suffix}")
-            return ids
+            return Torn(folder / "torn.db", ids, opened, commits)
 
-    return folder / "torn.db", run(build())
+    torn = run(build())
+    assert len({size for size, _ in torn.commits}) == 61, "each append is a commit of its own"
+    return torn
 
 
-def opens_to_a_prefix(path: Path, ids: list[str]) -> bool:
-    """Whether the log holds a prefix of what was appended, whole; False if it says that it is damaged."""
+def holds_the_whole_commits(path: Path, torn: Torn, intact: int) -> None:
+    """The log opens to exactly the commits that are whole in its WAL, and can be gone on with; where not even
+    its making is, it says that it is damaged.
+    """
+
+    async def look() -> None:
+        async with Log.open(path) as log:
+            expected = torn.held(intact)
+            assert [b.name for b in log.branches()] == ([] if expected is None else ["main"])
+            if expected is not None:
+                assert [e.id for e in log.read("main")] == torn.ids[:expected]
+                report = log.verify_chain("main")
+                assert report.ok and report.events == expected, report.detail
+                (event,) = await log.append("main", [pending(0)])
+                assert event.position == expected + 1
+
     try:
-
-        async def look() -> None:
-            async with Log.open(path) as log:
-                found = [e.id for e in log.read("main")] if log.branches() else []
-                assert found == ids[: len(found)], "not a prefix"
-                if log.branches():
-                    report = log.verify_chain("main")
-                    assert report.ok and report.events == len(found), report.detail
-                    await log.append("main", [pending(0)])
-
         run(look())
-    except (CorruptedError, OperationalError):
-        return False
-    return True
+    except CorruptedError:
+        assert intact < torn.opened, "a whole log was called damaged"
 
 
-def tear(folder: Path, times: int) -> None:
-    path, ids = torn_log(folder)
-    wal = Path(f"{path}-wal").read_bytes()
-    base = path.read_bytes()
-    chance = random.Random(7)
-    for n in range(times):
+def tear(folder: Path, cuts: Sequence[int], torn: Torn) -> None:
+    wal, base = Path(f"{torn.path}-wal").read_bytes(), torn.path.read_bytes()
+    for n, cut in enumerate(cuts):
         copy = folder / f"copy-{n}.db"
         copy.write_bytes(base)
-        Path(f"{copy}-wal").write_bytes(wal[: chance.randrange(len(wal))])
-        opens_to_a_prefix(copy, ids)
+        Path(f"{copy}-wal").write_bytes(wal[:cut])
+        holds_the_whole_commits(copy, torn, cut)
         for suffix in ("", "-wal", "-shm", ".lock"):
             Path(f"{copy}{suffix}").unlink(missing_ok=True)
 
 
+def cuts(torn: Torn, times: int) -> list[int]:
+    size, chance = Path(f"{torn.path}-wal").stat().st_size, random.Random(7)
+    return [chance.randrange(size) for _ in range(times)]
+
+
 def test_a_torn_wal_opens_to_a_whole_prefix(tmp_path: Path) -> None:
-    tear(tmp_path, 10)
+    torn = torn_log(tmp_path)
+    edges = [size + by for size, _ in torn.commits[20:24] for by in (-1, 0, 1)]
+    tear(tmp_path, [0, *cuts(torn, 10), *edges], torn)
 
 
 @pytest.mark.slow
 def test_a_wal_torn_in_two_hundred_places_opens_to_a_whole_prefix(tmp_path: Path) -> None:
-    tear(tmp_path, 200)
+    torn = torn_log(tmp_path)
+    tear(tmp_path, cuts(torn, 200), torn)
 
 
 def test_an_untouched_wal_opens_to_all_of_it(tmp_path: Path) -> None:
-    path, ids = torn_log(tmp_path)
-    assert opens_to_a_prefix(path, ids)
-    with Reader(path) as reader:
-        assert [e.id for e in reader.read("main")][:-1] == ids
+    torn = torn_log(tmp_path)
+    size = Path(f"{torn.path}-wal").stat().st_size
+    assert torn.held(size) == len(torn.ids) > 100
+    holds_the_whole_commits(torn.path, torn, size)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_wal_with_flipped_bits_opens_to_a_whole_prefix(tmp_path: Path, seed: int) -> None:
-    path, ids = torn_log(tmp_path)
-    wal = bytearray(Path(f"{path}-wal").read_bytes())
+    torn = torn_log(tmp_path)
+    wal = bytearray(Path(f"{torn.path}-wal").read_bytes())
     at = random.Random(seed).randrange(len(wal))
     wal[at] ^= 0x55
-    Path(f"{path}-wal").write_bytes(wal)
-    opens_to_a_prefix(path, ids)
+    Path(f"{torn.path}-wal").write_bytes(wal)
+    holds_the_whole_commits(torn.path, torn, at)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -161,6 +192,77 @@ def test_a_full_disk_is_named_and_what_was_acknowledged_stays(tmp_path: Path, li
     assert head[1] == head[2], "the failed appends left no trace"
 
 
+def fill_up(path: Path, make_room: Callable[[Log], None]) -> None:
+    """Append until the disk is full, make room, go on: what was acknowledged is there, and nothing else."""
+
+    async def main() -> None:
+        async with Log.open(path) as log:
+            kept, failures = [e.id for e in log.read("main")], []
+            for n in range(2000):
+                try:
+                    group = (
+                        log.append("main", [pending(n, fill="x" * 3000)]),
+                        log.append("main", [pending(n)]),
+                    )
+                    for outcome in await asyncio.gather(*group, return_exceptions=True):
+                        if isinstance(outcome, BaseException):
+                            raise outcome
+                        kept += [e.id for e in outcome]
+                except OperationalError as error:
+                    failures.append(str(error))
+                    if len(failures) == 3:
+                        break
+            assert len(failures) == 3 and all("no room left" in said for said in failures)
+            assert [e.id for e in log.read("main")] == kept
+            make_room(log)
+            (event,) = await log.append("main", [pending(-1)])
+            assert event.position == len(kept) + 1 and log.verify_chain("main").ok
+
+    run(main())
+    with Reader(path) as reader:
+        assert reader.verify_chain("main").ok
+
+
+def test_a_file_that_sqlite_calls_full_is_named_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    """SQLITE_FULL, as a disk without room gives it, in the middle of a group's commit."""
+    path = make_log(tmp_path / "a.db", 3)
+    with sqlite3.connect(path) as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0] + 40
+    connection.close()
+    limited = connect_writer
+
+    def limit(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        made = limited(*arguments, **options)
+        made.execute(f"PRAGMA max_page_count = {pages}")
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("store.log.connect_writer", limit)
+        fill_up(path, lambda log: _writer(log).execute("PRAGMA max_page_count = 100000"))
+
+
+def _writer(log: Log) -> sqlite3.Connection:
+    assert log._writer is not None
+    return log._writer.connection
+
+
+def test_a_disk_without_room_is_named_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    """A real ENOSPC, on a file system of one megabyte."""
+    small = tmp_path / "small"
+    small.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        path = make_log(small / "a.db", 3)
+        (small / "ballast").write_bytes(b"x" * 300_000)
+        fill_up(path, lambda log: (small / "ballast").unlink())
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
 @pytest.fixture
 def sealed_folder() -> Iterator[Path]:
     """A folder that everyone may enter, for a test to make read-only; the superuser acts as nobody
@@ -192,9 +294,9 @@ def test_a_folder_that_may_not_be_written_is_named_and_its_log_is_readable(
         make_log(path, 5)
         (sealed_folder / "a.db.lock").unlink()
     else:
-        torn, _ = torn_log(sealed_folder)
+        torn = torn_log(sealed_folder)
         for suffix in ("", "-wal"):
-            Path(f"{torn}{suffix}").rename(f"{path}{suffix}")
+            Path(f"{torn.path}{suffix}").rename(f"{path}{suffix}")
         with Reader(path) as reader:  # leaves the -shm file that a crash would have left
             events = reader.head("main").position
     seal(sealed_folder)

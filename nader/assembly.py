@@ -188,15 +188,23 @@ def training_backend(settings: CampaignSettings) -> Backend:
     if training.backend == "ray":
         from nader.training.ray_backend import RayBackend
 
-        return RayBackend(training.slots or None, address=training.address or None, **watched(training))
+        return RayBackend(
+            training.slots or None,
+            address=training.address or None,
+            cpus=training.threads,
+            gpus=None if training.gpus_per_slot == 1 else training.gpus_per_slot,
+            **watched(training),
+        )
     return LocalBackend(slots_of(training), **watched(training))
 
 
 def watched(training: TrainingSettings) -> dict[str, Any]:
     """How every worker is watched, wherever it runs."""
     return {
-        "memory_limit": int(training.memory_gb * 2**30),
+        "memory_limit": int(training.memory_gb * 1e9),
         "heartbeat_timeout": training.heartbeat_s,
+        "step_timeout": training.step_timeout_s,
+        "threads": training.threads,
         "time_limit": training.time_limit_s or None,
         "tensorboard": training.tensorboard,
     }
@@ -204,7 +212,7 @@ def watched(training: TrainingSettings) -> dict[str, Any]:
 
 def slots_of(training: TrainingSettings) -> tuple[Slot, ...]:
     """The slots that the settings ask for, else those that the machine suggests; spread over its GPUs."""
-    found = [slot.device for slot in suggest_slots()]
+    found = [slot.device for slot in suggest_slots(int(1 / training.gpus_per_slot), training.threads)]
     devices = found if training.device == "auto" else [training.device]
     number = training.slots or (len(found) if training.device == "auto" else 1)
     return make_slots([devices[index % len(devices)] for index in range(number)])

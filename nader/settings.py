@@ -133,6 +133,10 @@ class TrainingSettings(_Section):
     """Limit on multiply-accumulates (paper §4.2: 0.2 G; 0.05 G on ImageNet16-120); unset, 0: as above."""
     slots: int = Field(default=0, ge=0)
     """Trainings at once; 0: as many as the machine suggests."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of each training; another number may change the last bits of a result."""
+    gpus_per_slot: float = Field(default=1.0, gt=0, le=1)
+    """Share of a GPU that a training takes: 0.5 trains two small networks on each GPU at once."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto`, `cpu`, `cuda`, `cuda:N`."""
     backend: Literal["local", "ray"] = "local"
@@ -142,11 +146,13 @@ class TrainingSettings(_Section):
     hopeless: bool = False
     """Stop candidates early that the base's loss curve shows to be hopeless (paper appendix A3.2)."""
     memory_gb: float = Field(default=8.0, gt=0)
-    """Memory a training worker may use."""
+    """Memory a training worker may use, in 10⁹ bytes; at most its share of the machine's."""
     time_limit_s: float = Field(default=0.0, ge=0)
     """Seconds a training may take; 0: no limit."""
     heartbeat_s: float = Field(default=120.0, gt=0)
     """Seconds of silence after which a worker counts as hanging."""
+    step_timeout_s: float = Field(default=900.0, gt=0)
+    """Seconds without a finished step after which a worker that lives counts as hanging."""
     tensorboard: bool = False
     """Write TensorBoard event files beside the checkpoints (extra `tensorboard`)."""
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from events.training import ResultReused, TrainingCompleted
 from nader.cli.candidates import candidate_json, short_figures, status_text
 from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunArgument, WorkspaceOption
 from nader.cli.output import clean, count, number_of, percent, print_json, stdout, table
@@ -20,7 +21,8 @@ from store.projections.tree import Candidate, Stage
 
 _GUIDE, _LABEL = 4, 62
 """Columns that a level of the tree is moved in by, and that a label wants."""
-_BETTER_IF_LESS = ("params", "macs", "latency_ms", "peak_memory")
+_COSTS = {"params": "params", "macs": "MACs", "latency_ms": "ms", "peak_memory": "MB"}
+"""Figures that are better if they are less, with the heads of their columns."""
 
 
 def tree(
@@ -60,7 +62,7 @@ def tree_json(run: Run, objective: str | None = None) -> dict[str, object]:
     best = run.views.tree.best(run.upto, objective=objective)
     rows = []
     candidates = run.views.tree.candidates(run.upto)
-    front = {candidate.id for candidate in pareto_front(candidates)}
+    front = {candidate.id for candidate in pareto_front(candidates, _costs(run))}
     for candidate in candidates:
         row = candidate_json(candidate, best=best.id if best else None)
         score = run.views.tree.score(candidate, objective)
@@ -141,7 +143,8 @@ def _print_list(console: Console, run: Run, objective: str) -> None:
     """Trained candidates, best first."""
     trained = [c for c in run.views.tree.candidates(run.upto) if c.trained and c.stage is not Stage.DUPLICATE]
     ordered = sorted(trained, key=lambda c: (-run.views.tree.score(c, objective), c.params or 0, c.place))
-    front = {candidate.id for candidate in pareto_front(trained)}
+    costs = _costs(run)
+    front = {candidate.id for candidate in pareto_front(trained, costs)}
     shown = table(
         "candidate", ("score", "right"), ("validation", "right"), ("test", "right"), ("params", "right"),
         ("MACs", "right"), ("ms", "right"), ("MB", "right"),
@@ -156,7 +159,25 @@ def _print_list(console: Console, run: Run, objective: str) -> None:
             "-" if candidate.peak_memory is None else f"{candidate.peak_memory / 1e6:.0f}",
         )  # fmt: skip
     console.print(shown)
-    console.print(Text("◆ no other is at least as good in all of these, and better in one", style="dim"))
+    console.print(Text(_legend(trained, costs), style="dim"))
+
+
+def _costs(run: Run) -> tuple[str, ...]:
+    """The figures of cost that candidates are compared by: on a CPU, peak memory is mostly that of the worker
+    itself, and says little about a network."""
+    kinds = (TrainingCompleted.__name__, ResultReused.__name__)
+    devices = (
+        e.data()["device"] for e in run.history.events if e.type in kinds and e.position <= run.position
+    )
+    on_cpu = any(device.startswith("cpu") for device in devices)
+    return tuple(name for name in _COSTS if not (on_cpu and name == "peak_memory"))
+
+
+def _legend(candidates: Sequence[Candidate], costs: Sequence[str]) -> str:
+    """What the mark of the Pareto front stands for."""
+    *names, last = ["validation", *(_COSTS[name] for name in _known_of_all(candidates, costs))]
+    named = f"{', '.join(names)} and {last}" if names else last
+    return f"◆ no other is at least as good in {named}, and better in one of them"
 
 
 @dataclass(frozen=True)
@@ -172,12 +193,16 @@ class _Point:
         return as_good and (self.gain, self.costs) != (other.gain, other.costs)
 
 
-def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The trained candidates that no other beats in validation accuracy and in every cost that all have a
-    figure for."""
+def pareto_front(candidates: Sequence[Candidate], costs: Sequence[str] = tuple(_COSTS)) -> list[Candidate]:
+    """The trained candidates that no other beats in validation accuracy and in every one of these costs that
+    all have a figure for."""
     trained = [c for c in candidates if c.validation is not None and c.stage is not Stage.DUPLICATE]
-    compared = [name for name in _BETTER_IF_LESS if all(getattr(c, name) is not None for c in trained)]
+    compared = _known_of_all(trained, costs)
     points = {
         c.id: _Point(c.validation or 0.0, tuple(getattr(c, name) for name in compared)) for c in trained
     }
     return [c for c in trained if not any(points[o.id].beats(points[c.id]) for o in trained)]
+
+
+def _known_of_all(candidates: Sequence[Candidate], costs: Sequence[str]) -> list[str]:
+    return [name for name in costs if all(getattr(c, name) is not None for c in candidates)]

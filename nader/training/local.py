@@ -12,7 +12,7 @@ from nader.training.hopeless import HopelessRule
 from nader.training.job import Curve, Failed, FailureKind, Progress, Trained, TrainingJob
 from nader.training.process import WorkerProcess
 from nader.training.results import failed, read_result
-from nader.training.slots import Slot, make_slots, memory_bytes, suggest_slots
+from nader.training.slots import Slot, make_slots, share_of_memory, suggest_slots
 from nader.training.tensorboard import CurveWriter, require_tensorboard
 
 
@@ -33,9 +33,10 @@ class LocalBackend:
     ) -> None:
         """Slots: found on this machine where None; so many on the CPU where a number.
 
-        `memory_limit` is bytes a worker (default: nine tenths of the memory, shared by the slots); the
+        `memory_limit` is bytes a worker, at most (and by default) its share of nine tenths of the memory; the
         time-outs are seconds without a sign of life, without a finished step, and for a whole training.
-        `tensorboard` writes event files beside the checkpoints (TrainingError where it is not installed).
+        `threads` are those of each worker on the CPU, whatever its jobs say. `tensorboard` writes event
+        files beside the checkpoints (TrainingError where it is not installed).
         """
         if tensorboard:
             require_tensorboard()
@@ -44,7 +45,8 @@ class LocalBackend:
         self._slots = make_slots(["cpu"] * slots) if isinstance(slots, int) else tuple(slots)
         if not self._slots:
             raise TrainingError("A training back end needs at least one slot.")
-        self._memory_limit = memory_limit or int(0.9 * memory_bytes()) // len(self._slots)
+        share = share_of_memory(len(self._slots))
+        self._memory_limit = min(memory_limit or share, share)
         self._heartbeat, self._step, self._time = heartbeat_timeout, step_timeout, time_limit
         self._rule, self._threads = rule or HopelessRule(), threads
         self._free: asyncio.PriorityQueue[int] = asyncio.PriorityQueue()
@@ -53,6 +55,11 @@ class LocalBackend:
         self._workers: dict[int, WorkerProcess] = {}
         self._busy: dict[int, WorkerProcess] = {}
         self._closing, self._tensorboard = False, tensorboard
+
+    @property
+    def memory_limit(self) -> int:
+        """Bytes of memory that each worker may use."""
+        return self._memory_limit
 
     @property
     def slots(self) -> int:
@@ -83,8 +90,9 @@ class LocalBackend:
         try:
             if self._closing:
                 return Failed(kind=FailureKind.CANCELLED, message="The training back end was closed.")
-            with self._curves(folder, on_progress) as say:
-                return await self._train_in(self._slots[index], job, folder, say, baseline)
+            slot = self._slots[index]
+            with self._curves(folder, _naming(slot, on_progress)) as say:
+                return await self._train_in(slot, job, folder, say, baseline)
         finally:
             self._free.put_nowait(index)
 
@@ -138,6 +146,7 @@ class LocalBackend:
         baseline: Curve | None,
     ) -> Trained | Failed:
         """Train by this worker, and replace it after any failure."""
+        job = job.model_copy(update={"threads": self._threads})
         self._busy[slot.index] = worker
         outcome: Trained | Failed | None = None
         try:
@@ -184,3 +193,13 @@ class LocalBackend:
         for worker in [*self._busy.values(), *self._workers.values()]:
             await worker.end()
         self._workers.clear()
+
+
+def _naming(slot: Slot, on_progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Progress whose start says where it is."""
+
+    def say(progress: Progress) -> None:
+        starts = progress.stage == "starting"
+        on_progress(progress.model_copy(update={"slot": str(slot)}) if starts else progress)
+
+    return say

@@ -17,6 +17,7 @@ from typing import Any
 import nader
 from nader.training.hopeless import HopelessRule
 from nader.training.job import OUTCOME, Curve, EpochPoint, Failed, FailureKind, Progress, Trained, TrainingJob
+from nader.training.slots import BYTES_PER_CPU_SLOT
 
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "NADER_DATA",
@@ -184,7 +185,8 @@ class WorkerProcess:
         errors = "\n".join(self._errors)
         if self._killed_for is not None:
             return self._killed_for.model_copy(update={"detail": errors})
-        return explain_exit(self._process.returncode or 0, errors)
+        failed = explain_exit(self._process.returncode or 0, errors)
+        return failed if self.ready else explain_start(failed, self._memory_limit)
 
     async def stop_training(self) -> None:
         """Ask the worker to checkpoint and give up the job; its outcome is then `cancelled`."""
@@ -214,6 +216,19 @@ class WorkerProcess:
         with contextlib.suppress(ValueError, ConnectionError):
             async for line in self._process.stderr:
                 self._errors.append(line.decode(errors="replace").rstrip())
+
+
+def explain_start(failed: Failed, memory_limit: int | None) -> Failed:
+    """The failure of a worker that ended before it was ready: for want of memory where it has little."""
+    if memory_limit is not None and memory_limit < BYTES_PER_CPU_SLOT:
+        message = (
+            f"The worker ended before it could begin: its memory limit of {memory_limit / 1e9:.2f} GB is too "
+            "little to load torch in; raise training.memory_gb, or lower training.slots."
+        )
+        return failed.model_copy(update={"kind": FailureKind.HOST_OOM, "message": message})
+    last = failed.detail.strip().rpartition("\n")[2].rstrip(".")
+    said = f" Its last words: {last}." if last else ""
+    return failed.model_copy(update={"message": f"{failed.message} It had not begun to train.{said}"})
 
 
 def explain_exit(code: int, errors: str) -> Failed:

@@ -21,10 +21,12 @@ class Slot:
         return f"slot {self.index} ({self.device})"
 
 
-def suggest_slots(per_gpu: int = 1) -> tuple[Slot, ...]:
-    """`per_gpu` slots for each GPU that torch can use; without one, a slot for each core of this process."""
-    devices = [f"cuda:{i}" for i in range(usable_gpus()) for _ in range(per_gpu)]
-    return make_slots(devices or ["cpu"] * cpu_slots())
+def suggest_slots(per_gpu: int = 1, threads: int = 1) -> tuple[Slot, ...]:
+    """`per_gpu` slots for each GPU that torch can use, one a GPU first; without one, a slot for so many
+    `threads` of this process's cores.
+    """
+    devices = [f"cuda:{i}" for _ in range(per_gpu) for i in range(usable_gpus())]
+    return make_slots(devices or ["cpu"] * max(1, cpu_slots() // threads))
 
 
 def make_slots(devices: list[str]) -> tuple[Slot, ...]:
@@ -51,6 +53,11 @@ def cpu_slots() -> int:
     """Cores of this process's affinity and cgroup quota, as far as memory reaches; at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(affinity, _quota(), memory_bytes() // BYTES_PER_CPU_SLOT))
+
+
+def share_of_memory(slots: int) -> int:
+    """Bytes that each of so many workers may use: nine tenths of the memory, shared equally."""
+    return int(0.9 * memory_bytes()) // slots
 
 
 def _quota() -> int:

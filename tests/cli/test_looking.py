@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from events import Envelope
 from nader.cli.tree import pareto_front
 from store.projections.tree import Candidate, Stage
 from tests.cli.conftest import Nader
@@ -266,6 +267,16 @@ def test_the_pareto_front_holds_what_no_other_beats() -> None:
     assert [c.id for c in pareto_front(several)] == ["b", "c", "e"]
     assert [c.id for c in pareto_front([made("a", 90, 100, None), made("b", 89, 100, 0.5)])] == ["a"]
     assert pareto_front([]) == []
+
+
+def test_the_legend_of_the_pareto_front_names_what_is_compared(
+    nader: Nader, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("tree", "run-1", "-O", "validation", "-w", finished)
+    assert "as good in validation, params, MACs, ms and MB, and better in one" in nader(*words).out
+    data = Envelope.data
+    monkeypatch.setattr(Envelope, "data", lambda e: {**data(e), "device": "cpu, 1 threads"})
+    assert "as good in validation, params, MACs and ms, and better in one" in nader(*words).out
 
 
 def test_hostile_text_in_a_log_reaches_no_terminal(nader: Nader, tmp_path: Path) -> None:

@@ -152,3 +152,4 @@ def test_the_campaign_with_every_fault_is_whole_and_all_others_are_trained(unluc
     assert len([c for c in made if c.failed]) == len(FAULTS) == len(met)
     assert len([c for c in made if c.trained]) == len(FAULTS)
     assert not [e for e in events(folder) if e.type == "HandlerFailed"]
+    assert {e.event.slot for e in events(folder) if e.type == "TrainingStarted"} == {"slot 0 (cpu)"}

@@ -9,7 +9,13 @@ import torch
 
 from nader.training import FailureKind, LocalBackend, TrainingError, make_slots, suggest_slots
 from nader.training import slots as places
-from nader.training.errors import DataMissingError, DiskFullError, NotFiniteError, StoppedError
+from nader.training.errors import (
+    DataChangedError,
+    DataMissingError,
+    DiskFullError,
+    NotFiniteError,
+    StoppedError,
+)
 from nader.training.files import RESULT, only_writer
 from nader.training.process import explain_exit, resident_bytes
 from nader.training.results import failed, kind_of, read_result
@@ -46,6 +52,7 @@ def test_a_workers_exit_status_is_explained(code: int, kind: FailureKind, words:
         (OSError(errno.ENOSPC, "No space left on device"), FailureKind.DISK_FULL),
         (DiskFullError("full"), FailureKind.DISK_FULL),
         (DataMissingError("gone"), FailureKind.DATA_MISSING),
+        (DataChangedError("another"), FailureKind.DATA_CHANGED),
         (NotFiniteError("NaN"), FailureKind.NAN),
         (StoppedError("stop"), FailureKind.CANCELLED),
         (RuntimeError("shape mismatch"), FailureKind.PYTHON_ERROR),
@@ -77,7 +84,7 @@ def test_the_machine_offers_at_least_one_slot_and_no_more_than_its_cores() -> No
 
 def test_gpus_become_slots_shared_by_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "usable_gpus", lambda: 2)
-    assert [slot.device for slot in suggest_slots(per_gpu=2)] == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]
+    assert [slot.device for slot in suggest_slots(per_gpu=2)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
 
 
 def test_memory_bounds_the_slots_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What a slot gives its training: a share of the memory, threads, a name; and a start that fails is explained."""
+"""What a slot gives its training: a share of the memory, threads, a name. A start that fails is explained."""
 
 from __future__ import annotations
 

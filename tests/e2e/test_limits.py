@@ -12,6 +12,8 @@ import pytest
 from nader.campaign import Campaign
 from nader.errors import SettingsError
 from nader.forks import fork
+from nader.hours import seconds_run
+from nader.reflection import go_on, rederive
 from nader.settings import load_settings
 from nader.workspace import Workspace
 from tests.conftest import REPOSITORY
@@ -284,6 +286,20 @@ def test_a_cap_on_the_time_that_one_agent_waits_holds_for_that_agent_and_more_go
         waited = folded(tmp_path)[0].ledger.by_agent()["modifier"].wait_seconds
         assert 0.1 < waited < 0.35 + 0.5
         assert resume_campaign(tmp_path).reason.startswith("budget: the modifier's cap on time")
+        again = folded(tmp_path)[0].ledger.by_agent()["modifier"].wait_seconds
+        assert again == waited, "what an earlier process waited counts"
         ending = resume_campaign(tmp_path, sets=("budget.hours_per_agent={modifier = 1}",))
     assert ending.reason == "completed"
     check_log(tmp_path)
+
+
+def test_the_cap_on_hours_holds_for_a_reflection_and_more_hours_go_on(tmp_path):
+    with serve(Scenario()) as server:
+        run_campaign(tmp_path, settings(server))
+    worked = seconds_run(folded(tmp_path)[1])
+    with serve(Scenario(delay_s=0.4)) as server:
+        sets = (f"llm.base_url={server.url}", f"budget.hours={(worked + 0.6) / 3600}")
+        report = asyncio.run(rederive(Workspace(tmp_path), "run-1", sets))
+        assert report.ending.kind == "paused" and "hours of running" in report.ending.reason
+        more = asyncio.run(go_on(Workspace(tmp_path), report.branch, ("budget.hours=1",)))
+    assert more.ending.kind == "finished" and more.reflected == more.candidates

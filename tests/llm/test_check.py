@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from nader.llm import Check, Connection, OpenAIChat, OpenAIEmbedder, check_endpoint
+from nader.llm import Check, Connection, OpenAIChat, OpenAIEmbedder, check_endpoint, missing_models
 from tests.llm.support import GENEROUS
 from tests.servers.openai_server import ScriptedServer, serve
 from tests.servers.scenario import Fault, FaultKind, Scenario
@@ -65,3 +65,48 @@ def test_embeddings_that_fail_do_not_hide_the_rest() -> None:
     with serve(Scenario(faults=(fault,))) as server:
         found = findings(server)
     assert found["answers"].ok and found["embeddings"].ok is False
+
+
+def test_every_model_is_asked_and_one_that_is_missing_is_named() -> None:
+    async def run() -> list[Check]:
+        connection = Connection(server.url)
+        models = ["scripted", "missing", "scripted"]
+        found = await check_endpoint(connection, OpenAIChat(connection), models, deadline_s=GENEROUS)
+        await connection.aclose()
+        return found
+
+    with serve() as server:
+        found = {check.name: check.ok for check in anyio.run(run)}
+    assert found["answers, scripted"] is True and found["model listed, scripted"] is True
+    assert found["answers, missing"] is False and found["model listed, missing"] is False
+    assert len(found) == 7
+
+
+def test_a_model_that_answers_without_being_listed_is_there() -> None:
+    """Some servers answer to any name; others list names with a tag that they do not ask for."""
+
+    async def run() -> tuple[list[Check], dict[str, str]]:
+        connection = Connection(server.url)
+        backend = OpenAIChat(connection)
+        found = await check_endpoint(connection, backend, "alias", deadline_s=GENEROUS)
+        names = ["alias", "alias", "nothing"]
+        missing = await missing_models(connection, backend, names, deadline_s=GENEROUS)
+        await connection.aclose()
+        return found, missing
+
+    with serve(Scenario(models=("scripted", "alias"), listed=("scripted",))) as server:
+        found, missing = anyio.run(run)
+    assert {c.name: c.ok for c in found}["model listed"] is None
+    assert list(missing) == ["nothing"] and "has no model 'nothing'; it lists scripted" in missing["nothing"]
+
+
+def test_models_of_a_server_that_is_away_or_lists_none_are_left_to_the_first_question() -> None:
+    async def run() -> dict[str, str]:
+        connection = Connection(server.url)
+        missing = await missing_models(connection, OpenAIChat(connection), ["x"], deadline_s=GENEROUS)
+        await connection.aclose()
+        return missing
+
+    with serve(Scenario(listed=())) as server:
+        assert anyio.run(run) == {}
+    assert anyio.run(run) == {}

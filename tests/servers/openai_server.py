@@ -143,7 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/models" and self._authorised():
             self.server.count(models=1)
             extra = {"context_length": self.server.scenario.context_length}
-            data = [{"id": name, "object": "model", **extra} for name in self.server.scenario.models]
+            scenario = self.server.scenario
+            names = scenario.models if scenario.listed is None else scenario.listed
+            data = [{"id": name, "object": "model", **extra} for name in names]
             self._send(200, {"object": "list", "data": data})
         elif self.path != "/v1/models":
             self._fail(404, "not_found", f"no such path {self.path}")

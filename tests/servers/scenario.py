@@ -85,6 +85,8 @@ class Scenario(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: tuple[str, ...] = ("scripted",)
+    listed: tuple[str, ...] | None = None
+    """Models named in the list of models; None: all of them."""
     delay_s: float = Field(default=0.0, ge=0)
     """Before each chat answer."""
     answers: tuple[str, ...] = ()

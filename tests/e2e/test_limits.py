@@ -15,7 +15,7 @@ from nader.forks import fork
 from nader.hours import seconds_run
 from nader.reflection import go_on, rederive
 from nader.settings import load_settings
-from nader.workspace import Workspace
+from nader.workspace import Workspace, fold
 from tests.conftest import REPOSITORY
 from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign
 from tests.e2e.simulation import SimulatedBackend
@@ -296,7 +296,8 @@ def test_a_cap_on_the_time_that_one_agent_waits_holds_for_that_agent_and_more_go
 def test_the_cap_on_hours_holds_for_a_reflection_and_more_hours_go_on(tmp_path):
     with serve(Scenario()) as server:
         run_campaign(tmp_path, settings(server))
-    worked = seconds_run(folded(tmp_path)[1])
+    with Workspace(tmp_path).reader() as reader:
+        worked = seconds_run(reader, "run-1", fold(reader, "run-1")[1])
     with serve(Scenario(delay_s=0.4)) as server:
         sets = (f"llm.base_url={server.url}", f"budget.hours={(worked + 0.6) / 3600}")
         report = asyncio.run(rederive(Workspace(tmp_path), "run-1", sets))

@@ -36,8 +36,10 @@ def campaign(server: ScriptedServer, workspace: Path, candidates: int) -> list[d
     for choice in choices:
         command += ["--set", choice]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    for _ in range(2):  # the model that is once not there pauses it
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+        command = [sys.executable, "-m", "nader.cli", "resume", "-w", str(workspace)]
     log = [sys.executable, "-m", "nader.cli", "log", "--json", "-w", str(workspace)]
     told = subprocess.run(log, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
     return [json.loads(line) for line in told.stdout.splitlines()]

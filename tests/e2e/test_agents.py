@@ -388,38 +388,83 @@ def test_how_often_vectors_are_asked_for_is_a_setting(tmp_path):
 RESULTS = {"improvement", "degradation", "no-gain"}
 
 
+SAID_OTHERWISE = {
+    "resnet_bottle_macro8": "Open one more parallel path with a 5x5 convolution, so that larger spatial "
+    "dependencies are captured.",
+    "mobilenet_micro2": "Stabilise the training by a Layer Normalization (LN) after the second ReLU: "
+    "normalise across features and not by the statistics of a mini-batch.",
+    "googlenet_macro6": "Activate parts of the network by the input: conditional computation in the block "
+    "makes the model more efficient.",
+    "mobilenet_macro2": "Mix kernel sizes in depthwise separable convolutions, so that the depthwise layers "
+    "capture features at various scales.",
+}
+"""The suggestions under which a model's drafts had to be repaired, in other words."""
+UNRELATED = {
+    "resnet_bottle_macro8": "mobilenet_micro2",
+    "mobilenet_micro2": "googlenet_macro6",
+    "googlenet_macro6": "mobilenet_macro2",
+    "mobilenet_macro2": "googlenet_macro6",
+}
+
+
 def real_repairs():
-    """Drafts that a model wrote, with the problem and its repair, as they were recorded."""
+    """By sample: a cell that a model wrote, the one it wrote after being told, and their suggestion; and
+    all other suggestions.
+
+    The suggestion stands with another draft of the same sample, but for one sample, of which it is known only
+    that it asked for one more path.
+    """
     drafts = json.loads(shared_data("data/nader-official/llm_drafts.json").read_text())
-    return [d for d in drafts if d["kind"] == "repaired" and d["stage"] == "base"]
-
-
-SIMILAR = (
-    "Add parallel branches with kernels of different size and concatenate them in the block.",
-    "Let the block have a second branch whose kernels are larger, and join both branches by concatenation.",
-)
-
-
-@pytest.mark.parametrize("number", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_real_repaired_draft_becomes_experience_and_is_found_for_a_similar_suggestion(tmp_path, number):
-    draft = real_repairs()[number]
-    listed = [{"id": n, "paper_id": 1, "inspiration": text} for n, text in enumerate(SIMILAR, 1)]
-    (tmp_path / "list.json").write_text(json.dumps(listed))
-    read_library(tmp_path, tmp_path / "list.json", "similar", filtered=False)
-    sets = ("search.candidates=2", "search.width=1", "search.lookahead=0")
-    sets += ("search.library=['similar']", "search.shipped_inspirations=false")
-    answers = {
-        "modify_cell": (f"<block>\n{draft['blocks']['base_block']}\n</block>",),
-        "repair": (f"<block>\n{draft['repaired_blocks']['base_block']}\n</block>",),
+    suggestions = {d["sample"]: d["suggestion"] for d in drafts if d["suggestion"]}
+    repaired = {d["sample"]: d for d in drafts if d["kind"] == "repaired"}
+    suggestions["resnet_bottle_macro8"] = next(
+        text for text in suggestions.values() if "additional parallel path with a 5x5" in text
+    )
+    found = {
+        sample: (draft["blocks"]["base_block"], draft["repaired_blocks"]["base_block"], suggestions[sample])
+        for sample, draft in repaired.items()
     }
-    _, log = scripted(tmp_path, answers, sets)
-    [repair] = [r for r in of_type(log, "ExperienceRecorded") if r.kind == "repair"]
-    rejected = of_type(log, "DraftRejected")[0]
-    assert (repair.category, repair.role) == (rejected.codes[0], "cell")
-    _, text = prompts_of(tmp_path, "modify_cell")[-1]
-    assert f"({repair.role}, {repair.category}) {repair.tip}" in section(text, "experience")
-    second = of_type(log, "ProposalMade")[-1]
-    assert {repair.suggestion, second.suggestion} == set(SIMILAR)
+    return found, sorted(set(suggestions.values()) - {suggestion for *_, suggestion in found.values()})
+
+
+def library_of(folder, name, texts):
+    """A library that holds these inspirations and no others."""
+    listed = [{"id": n, "paper_id": 1, "inspiration": text} for n, text in enumerate(texts, 1)]
+    (folder / f"{name}.json").write_text(json.dumps(listed))
+    read_library(folder, folder / f"{name}.json", name, filtered=False)
+    return f"search.library=['{name}']", "search.shipped_inspirations=false"
+
+
+def test_every_real_repaired_draft_becomes_experience_and_is_found_for_a_similar_suggestion(tmp_path):
+    repairs, others = real_repairs()
+    assert set(repairs) == set(SAID_OTHERWISE)
+    with serve(Scenario(delay_s=0.0)) as server:  # its own designer answers what no script does
+        many = ("search.candidates=8", "search.width=8", "search.retrieved=30", "synchronous=NORMAL")
+        model = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+        run_campaign(tmp_path, (*many, *model, *library_of(tmp_path, "others", others)), name="others")
+    for sample, (wrong, right, suggestion) in repairs.items():
+        answers = {
+            "modify_cell": (f"<block>\n{wrong}\n</block>",),
+            "repair": (f"<block>\n{right}\n</block>",),
+            "reflect_repair": (f"<tip>What was learned of {sample}.</tip>",),
+        }
+        with serve(Scenario(task_answers=answers)) as server:
+            sets = library_of(tmp_path, sample, [suggestion])
+            more = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+            run_campaign(tmp_path, (*FEW, "synchronous=NORMAL", *more, *sets), name=sample)
+        log = events(tmp_path, sample)
+        [repair] = [r for r in of_type(log, "ExperienceRecorded") if r.kind == "repair"]
+        assert (repair.category, repair.suggestion) == (of_type(log, "DraftRejected")[0].codes[0], suggestion)
+    sets = library_of(tmp_path, "otherwise", list(SAID_OTHERWISE.values()))
+    sets += (f"search.experience_from={['others', *repairs]}", "search.candidates=4", "search.width=4")
+    run_campaign(tmp_path, (*sets, "synchronous=NORMAL"), name="last")
+    log = events(tmp_path, "last")
+    assert sum(r.role == "cell" and bool(r.origin) for r in of_type(log, "ExperienceRecorded")) > 15
+    shown = {e.correlation: section(t, "experience") for e, t in prompts_of(tmp_path, "modify_cell", "last")}
+    asked = {p.suggestion: shown[p.candidate] for p in of_type(log, "ProposalMade") if p.round == 1}
+    for sample, text in SAID_OTHERWISE.items():
+        assert f"What was learned of {sample}." in asked[text]
+        assert f"What was learned of {UNRELATED[sample]}." not in asked[text]
 
 
 def test_experience_of_an_earlier_run_is_brought_along_and_shown_from_the_first_round(whole):

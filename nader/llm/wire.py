@@ -79,14 +79,17 @@ def failure(error: openai.OpenAIError) -> LLMError:
     """The typed error for one of the client's."""
     import openai
 
+    # Without a connection nothing was sent, so nothing can have been charged.
+    unsent = type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout")
     if isinstance(error, openai.APITimeoutError):
-        return LLMError(ErrorKind.TIMEOUT, "the connection timed out.")
+        return LLMError(ErrorKind.TIMEOUT, "the connection timed out.", usage_known=unsent)
     if isinstance(error, openai.APIStatusError):
         return _status(error)
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__
         why = f" ({type(cause).__name__}: {str(cause)[:SHOWN]})" if cause else ""
-        return LLMError(ErrorKind.CONNECTION, f"no connection, or it broke{why}.")
+        what = "no connection" if unsent else "the connection broke"
+        return LLMError(ErrorKind.CONNECTION, f"{what}{why}.", usage_known=unsent)
     return LLMError(ErrorKind.BAD_REQUEST, f"the client reports: {str(error)[:SHOWN]}")
 
 

@@ -100,6 +100,13 @@ def test_no_server_is_a_connection_error() -> None:
         pass
     error = outcome(server)
     assert isinstance(error, LLMError) and (error.kind, error.retriable) == (ErrorKind.CONNECTION, True)
+    assert error.usage_known and "no connection" in error.message  # nothing was sent: nothing is charged
+
+
+def test_a_connection_that_breaks_may_have_cost_something() -> None:
+    with serve(Scenario(faults=(Fault(kind=FaultKind.RESET, at=(1,)),))) as server:
+        error = outcome(server)
+    assert isinstance(error, LLMError) and error.kind is ErrorKind.CONNECTION and not error.usage_known
 
 
 def test_a_wrong_model_name_is_named() -> None:

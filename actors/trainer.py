@@ -305,15 +305,15 @@ _SHARED = set(ResultReused.model_fields) - {"source"}
 
 def terminal_event(job: str, outcome: Trained | Failed) -> Event:
     """A backend's outcome as the event that ends the request; accuracies in percent."""
-    if isinstance(outcome, Trained) and outcome.validation is None:
-        return TrainingFailed(
-            job=job,
-            kind=FailureKind.DATA_MISSING.value,
-            message="The data set has no validation part, and the search chooses by validation accuracy.",
-            epochs=outcome.epochs_run,
-            seconds=outcome.seconds,
-        )
     if isinstance(outcome, Trained):
+        if outcome.validation is None:
+            return TrainingFailed(
+                job=job,
+                kind=FailureKind.DATA_MISSING.value,
+                message="The data set has no validation part, and the search chooses by validation accuracy.",
+                epochs=outcome.epochs_run,
+                seconds=outcome.seconds,
+            )
         return TrainingCompleted(
             job=job,
             validation=round(100 * outcome.validation, 4),

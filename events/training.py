@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from events.registry import Event
+from events.registry import Event, Upcaster
 
 
 class TrainingRequested(Event):
@@ -147,9 +147,19 @@ class CandidateFailed(Event):
     message: str
 
 
+def _parts_that_are_not_there(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 wrote 0.0 for a validation part that there is not, as in the joined data sets `NAME-full`."""
+    figures = data.get("validation")
+    if isinstance(figures, list) and str(data.get("dataset")).endswith("-full"):
+        data = {**data, "validation": [value or None for value in figures]}
+    return data
+
+
 class RetrainingRecorded(Event):
     """Final figures of a candidate on a data set, apart from the search (paper appendix A3.3)."""
 
+    version: ClassVar[int] = 2
+    upcasters: ClassVar[dict[int, Upcaster]] = {1: _parts_that_are_not_there}
     candidate: str
     dataset: str
     recipe: str
@@ -158,9 +168,16 @@ class RetrainingRecorded(Event):
     width: int
     params: int
     macs: int
-    validation: tuple[float, ...]
-    test: tuple[float, ...]
+    validation: tuple[float | None, ...]
+    """Percent, one a seed; None where the data set has no such part."""
+    test: tuple[float | None, ...]
     seconds: tuple[float, ...]
+    """What each training took, also where its result was adopted and nothing was spent again."""
+    adopted: tuple[str, ...] = ()
+    """One a seed: empty where it was trained now, else where its result was found: `branch:position`, or
+    `folder`, that of the training. In a log of version 1 not said.
+    """
     failures: tuple[str, ...] = ()
+    """A sentence for each seed that gave no result; such seeds are not among `seeds`."""
     jobs: tuple[str, ...] = ()
     """Names of the folders that the trainings lie in."""

@@ -172,11 +172,12 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f} %"
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation (of the sample) of accuracies in percent."""
-    if len(values) < 2:
-        return percent(values[0] if values else None)
-    return f"{fmean(values):.2f} ± {stdev(values):.2f} %"
+def mean_and_spread(values: Sequence[float | None]) -> str:
+    """Mean and standard deviation (of the sample) of accuracies in percent; none where one is missing."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2 or len(known) < len(values):
+        return percent(known[0] if len(values) == len(known) == 1 else None)
+    return f"{fmean(known):.2f} ± {stdev(known):.2f} %"
 
 
 def number_of(number: int, noun: str) -> str:

@@ -40,7 +40,9 @@ def retrain(
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds, joined by commas.")] = "777,888,999",
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="A recipe's name or TOML file.", show_default="the campaign's"),
+        typer.Option(
+            "--recipe", help="A recipe's name or TOML file.", show_default="the campaign's, epochs included"
+        ),
     ] = None,
     skeleton: Annotated[
         str | None, typer.Option("--skeleton", "-s", help="Macro skeleton.", show_default="the campaign's")
@@ -58,16 +60,16 @@ def retrain(
     """Train a candidate anew, on other data, with more seeds or the full recipe, and record the figures in
     its log.
 
-    The campaign's own figures and choices are not touched. A training that was finished before is adopted;
-    one that was stopped (Ctrl-C) goes on from its checkpoint. `nader show CANDIDATE` lists what is recorded.
+    The campaign's own figures and choices are not touched. An equal training that any run of the workspace
+    finished is adopted; one that was stopped (Ctrl-C) goes on from its checkpoint. `nader show CANDIDATE`
+    lists what is recorded.
     """
     with open_run(workspace, run) as opened:
         chosen = opened.candidate(candidate).id
         name, training = opened.name, opened.views.status.settings()["training"]
     order = Order(
-        dataset or training["dataset"], skeleton or training["skeleton"], recipe or training["recipe"],
-        _seeds(seeds), width,
-    )  # fmt: skip
+        dataset or training["dataset"], skeleton or training["skeleton"], recipe, _seeds(seeds), width
+    )
     with _bars(stderr(), order.seeds) as progress:
         figures = asyncio.run(train(Workspace.at(workspace), name, chosen, order, progress))
     if as_json:
@@ -114,6 +116,10 @@ class _bars:
         self._progress.update(self._tasks[seed], completed=said.fraction, said=epoch)
 
 
+def _found(adopted: str) -> str:
+    return "its folder" if adopted == "folder" else clean(adopted)
+
+
 def _print(console: Console, figures: RetrainingRecorded) -> None:
     console.print(
         facts(
@@ -128,12 +134,15 @@ def _print(console: Console, figures: RetrainingRecorded) -> None:
             ]
         )
     )
-    shown = table("seed", ("validation", "right"), ("test", "right"), ("time", "right"))
-    rows = zip(figures.seeds, figures.validation, figures.test, figures.seconds, strict=True)
-    for seed, validation, test, seconds in rows:
-        shown.add_row(str(seed), percent(validation), percent(test), duration(seconds))
-    if len(figures.seeds) > 1:
-        shown.add_row("mean", mean_and_spread(figures.validation), mean_and_spread(figures.test), "")
+    shown = table("seed", ("validation", "right"), ("test", "right"), ("time", "right"), "result")
+    rows = zip(figures.seeds, figures.validation, figures.test, figures.seconds, figures.adopted, strict=True)
+    for seed, validation, test, seconds, adopted in rows:
+        result = f"adopted from {_found(adopted)}" if adopted else "trained"
+        shown.add_row(str(seed), percent(validation), percent(test), duration(seconds), result)
+    asked = len(figures.seeds) + len(figures.failures)
+    if asked > 1:
+        name = f"mean of {len(figures.seeds)} of {asked} seeds" if figures.failures else "mean"
+        shown.add_row(name, mean_and_spread(figures.validation), mean_and_spread(figures.test), "", "")
     console.print(shown)
     for failure in figures.failures:
         console.print(Text(clean(failure), style="red"))

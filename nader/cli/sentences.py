@@ -97,6 +97,7 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "RetrainingRecorded": lambda e: (
         f"{e.candidate} on {e.dataset} with {e.recipe}: test "
         f"{', '.join(percent(value) for value in e.test) or 'none'} over {number_of(len(e.seeds), 'seed')}"
+        f"{f', {len(e.failures)} failed' if e.failures else ''}"
     ),
     "ReflectionRequested": lambda e: f"on {e.candidate}",
     "ExperienceRecorded": lambda e: f"{e.kind} ({e.category}, {e.role}): {e.tip}",

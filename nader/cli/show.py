@@ -166,7 +166,9 @@ def _print_retrainings(console: Console, run: Run, candidate: Candidate) -> None
         console.print(heading("\nRetrained"))
     for figures in found:
         said = f"{clean(figures.dataset)}, recipe {clean(figures.recipe)}, width {figures.width}, "
-        said += f"seeds {', '.join(map(str, figures.seeds))}: test {mean_and_spread(figures.test)}"
+        said += f"seeds {', '.join(map(str, figures.seeds))}"
+        said += f" ({len(figures.failures)} more failed)" if figures.failures else ""
+        said += f": test {mean_and_spread(figures.test)}"
         indented(console, Text(said), 2)
 
 

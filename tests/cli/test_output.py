@@ -126,6 +126,8 @@ def test_in_a_pipe_a_line_stays_a_line() -> None:
         (mean_and_spread((90.0, 92.0)), "91.00 ± 1.41 %"),
         (mean_and_spread((90.0,)), "90.00 %"),
         (mean_and_spread(()), "-"),
+        (mean_and_spread((None, None)), "-"),
+        (mean_and_spread((90.0, None)), "-"),
         (short("a\nb  c", 10), "a b c"),
         (short("abcdefghij", 5), "abcd…"),
     ],

@@ -9,6 +9,7 @@ from PIL import Image
 
 from nader.campaign import Campaign
 from nader.errors import NaderError, SettingsError
+from nader.forks import fork
 from nader.settings import load_settings
 from nader.workspace import Workspace
 from tests.e2e.campaigns import SMALL, check_log, events, resume_campaign, run_campaign
@@ -73,6 +74,8 @@ def test_images_changed_during_a_campaign_are_never_recorded_under_the_old_ones(
     for command in ((), ("search.candidates=1",)):
         with pytest.raises(NaderError, match=r"files were added, removed or changed\. Put them back"):
             resume_campaign(tmp_path / "w", sets=command)
+    with pytest.raises(NaderError, match=r"files were added, removed or changed\. Put them back"):
+        asyncio.run(fork(Workspace(tmp_path / "w"), None, log[-1].position, sets=("search.candidates=1",)))
     assert len(events(tmp_path / "w")) == len(log), "refused before anything is recorded"
 
     shutil.rmtree(images)

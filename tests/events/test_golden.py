@@ -66,6 +66,14 @@ def test_an_old_version_is_upcast_step_by_step_before_it_is_validated():
         del registry._TYPES["Moved"]
 
 
+def test_a_retraining_of_version_1_had_no_validation_figure_where_it_says_zero_of_joined_parts():
+    stored = (GOLDEN / "RetrainingRecorded.1.json").read_text(encoding="utf-8")
+    zero = json.dumps({**json.loads(stored), "validation": [0.0, 0.0]})
+    assert decode("RetrainingRecorded", 1, zero).validation == (0.0, 0.0)
+    joined = decode("RetrainingRecorded", 1, json.dumps({**json.loads(zero), "dataset": "cifar10-full"}))
+    assert joined.validation == (None, None) and joined.adopted == () and joined.test == (1.5, 1.5)
+
+
 def test_a_type_without_its_upcasters_cannot_be_defined():
     with pytest.raises(TypeError, match=r"Torn version 2 lacks upcasters from \[1\]"):
 

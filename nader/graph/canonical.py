@@ -7,8 +7,9 @@ merged: two convolutions of the same input, each with its weights, are not one c
 cell dim always equals C; `digest` reads dim as C there when it is told the role.
 
 Colour refinement settles almost every block. What is left splits into independent parts (identical parallel
-branches are separate parts), and a part that is symmetric in itself is settled by trying each of its equal
-nodes, except those that an automorphism already found maps to one another.
+branches are separate parts). Where a part has many equal nodes they are told apart by what lies how far from
+them; what is symmetric even so is settled by trying each of its equal nodes, except those that an
+automorphism already found maps to one another.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from nader.graph.block import Block, Node
-from nader.graph.errors import GraphError
+from nader.graph.errors import GraphError, Problem, ProblemCode
 from nader.graph.expression import Expression
 from nader.graph.operators import OPERATORS, Kind
 from nader.graph.polynomials import normal_form
 from nader.graph.sites import Role
 
-MAX_WORK = 100_000
+MAX_WORK = 60_000
+MANY = 16
+"""Equal nodes of one part above which a look at distances costs less than trying each."""
 _PLACE = [b"%d:" % place for place in range(1_026)]
 
 Colour: TypeAlias = bytes
@@ -34,7 +37,21 @@ _Edges: TypeAlias = list[list[tuple[int, int]]]  # vertex → [(other vertex, po
 
 
 class SymmetryError(GraphError):
-    """A graph so symmetric, and without any symmetry that helps, that comparing it would take too long."""
+    """A graph so symmetric, and without any symmetry that helps, that comparing it would take too long.
+
+    Attributes:
+        problem: the same as a problem of the block, for reports.
+    """
+
+    def __init__(self) -> None:
+        message = "The block is too symmetric to be compared with others in reasonable time."
+        self.problem = Problem(
+            ProblemCode.SIZE_LIMIT, message, hint="Use fewer nodes that could change places with one another."
+        )
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[SymmetryError], tuple[()]]:
+        return type(self), ()
 
 
 @lru_cache(maxsize=1024)
@@ -132,7 +149,7 @@ class _Graph:
         self.out: _Edges = [[] for _ in block.nodes]
         for node in block.nodes:
             operator = OPERATORS.get(node.op)
-            ordered = operator is not None and operator.most != 1 and not operator.commutative
+            ordered = operator is not None and operator.fewest > 1 and not operator.commutative
             for at, source in enumerate(block.inputs_of(node.index), start=1):
                 if source in number:
                     position = at if ordered else 0
@@ -167,6 +184,7 @@ class _Search:
         self.graph = graph
         self.near = [[u for u, _ in (*graph.into[v], *graph.out[v])] for v in range(len(graph.labels))]
         self.work = 0
+        self.choices = 0
 
     def order(self) -> list[int]:
         vertices = list(range(len(self.graph.labels)))
@@ -205,9 +223,7 @@ class _Search:
                 (colour, {vertex: self._seen(vertex, colours) for vertex in cells[colour]})
                 for colour in touched
             ]
-            self.work += sum(len(views) for _, views in seen)
-            if self.work > MAX_WORK:
-                raise SymmetryError("the block is too symmetric to be compared with others")
+            self._spend(sum(len(views) for _, views in seen))
             stale = set()
             for colour, views in seen:
                 if len(set(views.values())) > 1:
@@ -218,6 +234,11 @@ class _Search:
                         stale.update(self.near[vertex])
             stale &= inside
         return cells
+
+    def _spend(self, work: int) -> None:
+        self.work += work
+        if self.work > MAX_WORK:
+            raise SymmetryError
 
     def _seen(self, vertex: int, colours: Mapping[int, Colour]) -> bytes:
         """The colours of the neighbours of a vertex, with the place of each edge that has one."""
@@ -252,28 +273,57 @@ class _Search:
         if not tied:
             order = sorted(part, key=colours.__getitem__)
             return _hash(b"\0".join(colours[vertex] for vertex in order)), order
-        colour = min(tied)[1]
+        size, colour = min(tied)
+        if size > MANY:
+            distant = self._by_distance(part, colours, cells[colour])
+            if distant is not None:
+                certificate, order = self._settle(part, distant, cells[colour], exact)
+                return _hash(certificate + self._edges(order)), order
         first, *others = cells[colour]
+        self.choices += 1
+        chosen = self.choices
         best = self._apart(part, colours, first, exact)
         if not exact:
             return _hash(best[0]), best[1]
+        forced = self.choices == chosen  # nothing was left open, so one order is as good as the least
         orbit = {vertex: vertex for vertex in part}
         seen = {best[0]: best[1]}
         tried = [first]
         for vertex in others:
             if any(_root(orbit, vertex) == _root(orbit, other) for other in tried):
                 continue
-            if self._merge(orbit, seen, self._apart(part, colours, vertex, exact=False)):
+            chosen = self.choices
+            least = self._apart(part, colours, vertex, exact=False)
+            if self._merge(orbit, seen, least):
                 continue
-            if len(tried) == 1:
+            if len(tried) == 1 and not forced:
                 self._merge(orbit, seen, self._apart(part, colours, first, exact=False))
                 if _root(orbit, vertex) == _root(orbit, first):
                     continue
             tried.append(vertex)
-            least = self._apart(part, colours, vertex, exact=True)
-            self._merge(orbit, seen, least)
+            if self.choices != chosen:
+                least = self._apart(part, colours, vertex, exact=True)
+                self._merge(orbit, seen, least)
             best = min(best, least)
         return _hash(best[0]), best[1]
+
+    def _by_distance(
+        self, part: list[int], colours: Mapping[int, Colour], cell: Sequence[int]
+    ) -> dict[int, Colour] | None:
+        """Colours that tell a cell's equal vertices apart by the colours at each distance from them, in the
+        part; None where they are alike in that too."""
+        inside = set(part)
+        near = {vertex: [other for other in self.near[vertex] if other in inside] for vertex in part}
+        self._spend(len(cell) * len(part) // 4)
+        marked = dict(colours)
+        for vertex in cell:
+            left, layer, layers = inside - {vertex}, [vertex], [colours[vertex]]
+            while layer:
+                layer = list({other for vertex in layer for other in near[vertex]} & left)
+                left -= set(layer)
+                layers.append(b"".join(sorted([colours[other] for other in layer])))
+            marked[vertex] = _hash(b"far".join(layers))
+        return marked if len({marked[vertex] for vertex in cell}) > 1 else None
 
     def _apart(
         self, part: list[int], colours: dict[int, Colour], vertex: int, exact: bool

@@ -1,8 +1,11 @@
 """The digest: equal for blocks that are the same graph, and only for those."""
 
 import itertools
+import pickle
+import time
 from random import Random
 
+import networkx as nx
 import pytest
 from hypothesis import given, settings
 
@@ -10,12 +13,17 @@ from nader.graph import (
     Block,
     Design,
     DuplicateIndex,
+    ProblemCode,
     Role,
+    SymmetryError,
+    canonical,
     canonical_form,
     digest,
+    expression,
     make_node,
     parse,
 )
+from nader.graph.polynomials import normal_form
 from tests.graph.isomorphism import isomorphic
 from tests.graph.strategies import mutate, random_block, random_draft, randoms, rewritten
 
@@ -287,3 +295,68 @@ def test_twenty_thousand_blocks_keep_their_digest_under_rewriting():
         assert digest(rewritten(rng, block)) == digest(block)
         other = mutate(rng, block)
         assert (digest(other) == digest(block)) == isomorphic(block, other)
+
+
+def test_the_order_of_inputs_counts_for_no_other_operation_even_in_a_block_that_is_wrong():
+    text = "##x##\n0:input\n1:output\n2:ReLU\n3:BN\n2->0\n3->0\n0->1\n"
+    assert digest(parse(text)) == digest(parse(text.replace("2->0\n3->0", "3->0\n2->0")))
+
+
+# --- bounds ---
+
+
+def test_random_regular_graphs_have_a_digest_and_are_told_apart():
+    found = set()
+    for seed in (1, 2):
+        graph = nx.random_regular_graph(3, 120, seed=seed)
+        block = bipartite([[vertex, *graph[vertex]] for vertex in range(120)])
+        began = time.process_time()
+        found.add(digest(block))
+        assert time.process_time() - began < 0.3  # a tenth of it on a quiet machine
+        assert digest(rewritten(Random(seed), block)) == digest(block)
+    assert len(found) == 2
+
+
+def test_nodes_at_equal_distances_are_still_tried():
+    one, other = ring(20, 20), ring(40)
+    assert digest(one) != digest(other)
+    for block in (one, other):
+        assert {digest(rewritten(Random(seed), block)) for seed in range(3)} == {digest(block)}
+
+
+def test_a_block_that_would_take_too_long_is_a_problem_of_size(monkeypatch):
+    monkeypatch.setattr(canonical, "MAX_WORK", 500)
+    with pytest.raises(SymmetryError, match="too symmetric to be compared") as caught:
+        canonical_form(grid(ROOK))
+    assert caught.value.problem.code is ProblemCode.SIZE_LIMIT
+    assert "Fix: " in str(caught.value.problem)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_expressions_too_long_to_multiply_out_are_compared_by_value():
+    sums = [
+        f"({first}+{number}*{second})"
+        for number, (first, second) in enumerate(itertools.combinations(("C", "dim", "H", "W"), 2), start=2)
+    ]
+    text = "+".join(f"1/{one}" for one in sums)
+    turned = "+".join(f"2/({one}*2)" for one in reversed(sums))
+    form = normal_form(expression(text))
+    assert form.startswith("≈")
+    assert normal_form(expression(turned)) == form
+    assert normal_form(expression(f"{text}+1")) != form
+    assert normal_form(expression(f"({text})//1")) != form
+    assert normal_form(expression(text.replace("dim", "C")), True) == normal_form(expression(text), True)
+    assert normal_form(expression(f"{text}+1/(C-C)")).startswith("undefined")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("C/4*4", "C"), ("(C+dim)*(C-dim)/(C-dim)", "C+dim"), ("(C+4)//4", "C//4+1"), ("C//2//2", "C//4")],
+)
+def test_the_laws_that_make_expressions_equal(one, other):
+    assert normal_form(expression(one)) == normal_form(expression(other))
+
+
+@pytest.mark.parametrize(("one", "other"), [("C//2+(C+1)//2", "C"), ("(H//3)//C", "(H/C)//3")])
+def test_equalities_of_floors_that_are_not_known(one, other):
+    assert normal_form(expression(one)) != normal_form(expression(other))

@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from nader.graph import BASE_DESIGNS, Block, BlockError, Design, Role, base_design, parse, print_block
+from nader.graph import (
+    BASE_DESIGNS,
+    Block,
+    BlockError,
+    Design,
+    Role,
+    SymmetryError,
+    base_design,
+    digest,
+    parse,
+    print_block,
+    report,
+)
 from nader.network import (
     Limits,
     NoWidthError,
@@ -83,6 +95,10 @@ def check(text: str, role: Role, skeleton: Skeleton) -> Checked:
     verdict = verify_block(block, role, skeleton)
     if not verdict.ok:
         return Checked(None, verdict.report(), tuple(str(p.code) for p in verdict.problems))
+    try:
+        digest(block, role)  # a design that cannot be compared with others is none
+    except SymmetryError as error:
+        return Checked(None, report([error.problem]), (str(error.problem.code),))
     return Checked(block, notes=tuple(str(note) for note in block.notes))
 
 

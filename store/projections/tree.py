@@ -7,7 +7,6 @@ position is a bisection per candidate asked for. Epochs never reach it.
 from bisect import bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, ClassVar
 
 import networkx as nx
@@ -19,111 +18,8 @@ from events.reflection import CandidateClosed
 from events.research import DuplicateRecognised, ParentChosen, ProposalMade
 from events.training import CandidateFailed, CandidateTrained, TrainingRequested, TrainingStarted
 from store.projections.base import Projection
+from store.projections.candidate import FIGURES, Candidate, DraftRow, RoundState, Stage, changed
 from store.projections.objective import DEFAULT, parse_objective
-
-
-class Stage(StrEnum):
-    """How far a candidate has come."""
-
-    PROPOSED = "proposed"
-    DESIGNING = "designing"
-    DESIGNED = "designed"
-    DUPLICATE = "duplicate"
-    ABANDONED = "abandoned"
-    QUEUED = "queued"
-    TRAINING = "training"
-    TRAINED = "trained"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A node of the tree as of some position. A duplicate carries its original's figures."""
-
-    id: str
-    round: int
-    index: int
-    parent: str | None
-    inspiration: str = ""
-    suggestion: str = ""
-    paper: str = ""
-    stage: Stage = Stage.PROPOSED
-    design: str | None = None
-    """Blob digest of the design's text."""
-    digest: str | None = None
-    """Canonical digest of the design."""
-    width: int | None = None
-    params: int | None = None
-    macs: int | None = None
-    validation: float | None = None
-    """Percent; the mean over seeds."""
-    test: float | None = None
-    """Percent; reported, never used to choose."""
-    seeds: tuple[int, ...] = ()
-    validations: tuple[float, ...] = ()
-    loss: float | None = None
-    losses: tuple[float, ...] = ()
-    seconds: float | None = None
-    latency_ms: float | None = None
-    peak_memory: int | None = None
-    original: str | None = None
-    """Of a duplicate: the candidate that has the same design."""
-    reason: str = ""
-    """Why it was abandoned or failed."""
-    failure: str = ""
-    """Kind of a failed training."""
-    outcome: str | None = None
-    """What the reflection made of it."""
-    positions: dict[str, int] = field(default_factory=dict)
-    """Position of its last event of each type."""
-
-    @property
-    def trained(self) -> bool:
-        """Its result is known."""
-        return self.validation is not None
-
-    @property
-    def failed(self) -> bool:
-        """Its training gave no result."""
-        return self.failure != "" and self.validation is None
-
-    @property
-    def settled(self) -> bool:
-        """Its training is over, one way or the other."""
-        return self.trained or self.failed
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """(round, index): the order of candidates, whatever the order of events."""
-        return self.round, self.index
-
-
-@dataclass(frozen=True)
-class DraftRow:
-    """One block that the Modifier wrote."""
-
-    role: str
-    round: int
-    attempt: int
-    block: str
-    """Blob digest."""
-    problems: str | None
-    """Blob digest of the report; None for a draft that verified."""
-    codes: tuple[str, ...]
-    notes: tuple[str, ...]
-    position: int
-
-
-@dataclass(frozen=True)
-class RoundState:
-    """A round as of some position."""
-
-    round: int
-    visible: int
-    designed: RoundDesigned | None
-    closed: bool
-    position: int
-    """Of the event that opened it."""
 
 
 @dataclass
@@ -152,31 +48,6 @@ class _Round:
     closed_at: int | None = None
     final: RoundState | None = None
     """What it is once closed, kept because it is asked for at every event."""
-
-
-_FIGURES = [
-    "validation",
-    "test",
-    "seeds",
-    "validations",
-    "loss",
-    "losses",
-    "seconds",
-    "latency_ms",
-    "peak_memory",
-    "params",
-    "macs",
-    "width",
-    "failure",
-    "reason",
-]
-
-
-def _changed(candidate: Candidate, changes: dict[str, Any]) -> Candidate:
-    """As `dataclasses.replace`, which sets twenty-seven frozen fields one by one and was half of a fold."""
-    new = object.__new__(Candidate)
-    object.__setattr__(new, "__dict__", {**candidate.__dict__, **changes})
-    return new
 
 
 class Tree(Projection):
@@ -230,8 +101,8 @@ class Tree(Projection):
         assert life is not None
         held = life.figured
         if held is None or held[0] is not found or held[1] is not original:
-            figures = {name: getattr(original, name) for name in _FIGURES}
-            held = life.figured = found, original, _changed(found, figures)
+            figures = {name: getattr(original, name) for name in FIGURES}
+            held = life.figured = found, original, changed(found, figures)
         return held[2]
 
     def candidates(self, upto: int | None = None) -> list[Candidate]:
@@ -356,7 +227,7 @@ class Tree(Projection):
         life = self._lives[candidate.id]
         life.positions.append(envelope.position)
         positions = {**candidate.positions, envelope.type: envelope.position}
-        life.versions.append(_changed(candidate, {**changes, "positions": positions}))
+        life.versions.append(changed(candidate, {**changes, "positions": positions}))
 
     def _change(self, envelope: Envelope, id: str, **changes: Any) -> None:
         life = self._lives.get(id)
@@ -517,3 +388,6 @@ class Tree(Projection):
         event = envelope.event
         assert isinstance(event, CandidateClosed)
         self._change(envelope, event.candidate, outcome=event.outcome)
+
+
+__all__ = ["Candidate", "DraftRow", "RoundState", "Stage", "Tree"]

@@ -273,7 +273,7 @@ def test_a_list_without_vectors_enters_nothing_and_goes_on_when_they_come(tmp_pa
         assert imported(tmp_path / "w", source, server).entered == 300
 
 
-def test_the_shipped_inspirations_and_a_papers_own_are_embedded_through_the_log(tmp_path, papers):
+def test_the_vectors_of_what_papers_gave_go_through_the_log(tmp_path, papers):
     with serve(Scenario()) as server:
         report = read_library(tmp_path / "w", papers, sets=settings(server, *EMBEDDER))
         stats = server.stats()

@@ -1,6 +1,7 @@
 """The same seed and the same answers give the same tree, whatever the timing and however many slots."""
 
 import asyncio
+import hashlib
 import random
 
 import pytest
@@ -84,10 +85,24 @@ def test_a_round_sees_nothing_newer_than_its_lookahead_allows(tmp_path):
             assert closed[round] < position
 
 
+@pytest.fixture(scope="module")
+def interleavings():
+    """The orders of events that the ten campaigns below had, with their trees."""
+    return {}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
-def test_two_hundred_candidates_at_concurrency_eight_verify(tmp_path, seed):
+def test_two_hundred_candidates_at_concurrency_eight_verify(tmp_path, interleavings, seed):
     sets = ("search.candidates=200", "search.width=8", "modifier.concurrency=8", "synchronous=NORMAL")
     backend = SimulatedBackend(8, pause=lambda rng: rng.random() * 0.05, timing=seed, failing=0.05)
     run_campaign(tmp_path, sets, backend)
     check_log(tmp_path)
+    order = hashlib.sha256()
+    for envelope in events(tmp_path):
+        order.update(f"{envelope.type} {envelope.actor} {envelope.correlation}\n".encode())
+    assert order.digest() not in interleavings, "this interleaving has been seen: it tests nothing new"
+    interleavings[order.digest()] = tree(tmp_path)
+    assert all(found == tree(tmp_path) for found in interleavings.values()), (
+        "and the tree is the same in each"
+    )

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from actors.history import OPERATOR
 from events import Envelope
 from events.campaign import CampaignStarted, Forked, SettingsChanged
+from events.llm import EmbeddingCompleted
 from events.reading import KnowledgeIndexed
 from events.reflection import ExperienceRecorded, ReflectionRequested
 from events.training import ResultReused, RetrainingRecorded, TrainingCompleted
@@ -42,6 +43,7 @@ _START, _PAUSED, _RESUMED, _CHANGED, _FORKED, _READING = (
     "Forked",
     "ReadingStarted",
 )
+_LISTING = (_READING, "EmbeddingCompleted", "InspirationRecorded", "InspirationMerged")
 _OF_CAMPAIGNS = {
     _START: (None,),
     _CHANGED: (_RESUMED, _FORKED),
@@ -50,14 +52,16 @@ _OF_CAMPAIGNS = {
 }
 _OF_LIBRARIES = {
     "PaperFound": (_READING, "PaperFound"),
-    "InspirationRecorded": (_READING, "InspirationRecorded", "InspirationMerged"),
-    "InspirationMerged": (_READING, "InspirationRecorded", "InspirationMerged"),
-    "KnowledgeIndexed": ("InspirationRecorded", "InspirationMerged"),
+    "EmbeddingRequested": (_READING, "EmbeddingRequested"),
+    "InspirationRecorded": _LISTING,
+    "InspirationMerged": _LISTING,
+    "KnowledgeIndexed": ("InspirationRecorded", "InspirationMerged", "KnowledgeIndexed"),
 }
 _AFTER = {**_OF_CAMPAIGNS, **_OF_LIBRARIES}
 """The operator's events that stand directly after another of the operator's, and which."""
 _ANYWHERE = {"campaign": {_PAUSED, _RESUMED, _FORKED, "RetrainingRecorded"}, "library": {_PAUSED, _READING}}
 _AFTER_A_PAUSE = frozenset({_RESUMED, _FORKED, _READING, "RetrainingRecorded"})
+_LISTED = frozenset({"InspirationRecorded", "InspirationMerged", "KnowledgeIndexed"})
 _CANCELLED = frozenset({"ChatCancelled", "EmbeddingCancelled", "TrainingCancelled"})
 _REASON = "cancelled at the fork"
 _SPENT = {"input_tokens", "output_tokens", "tokens", "cost", "latency"}
@@ -93,8 +97,10 @@ class Outside:
         """Candidates that were closed, in order, with their rounds."""
         self._reflected = 0
         """Of these, how many the block under way asks to be reflected upon again."""
-        self._listed: list[str] = []
-        """Inspirations that the import under way has entered."""
+        self._listed: list[tuple[str, str]] = []
+        """Ids and texts of the inspirations that the import under way has entered and not indexed."""
+        self._vectors: dict[str, EmbeddingCompleted] = {}
+        """What a library's imports were answered, by the digest of the texts."""
         self._trained: dict[int, Envelope] = {}
         """The training's own result, by the request's position."""
         self.between_sessions = True
@@ -108,7 +114,7 @@ class Outside:
             self._differs(e, "$", e.type, " or ".join(sorted(self._due)))
         if e.type != "RetrainingRecorded":
             self._due = frozenset()
-        before = self._previous.type if self._previous and self.between_sessions else None
+        before = self._previous.type if self._previous and self._may_precede(self._previous) else None
         ours = e.actor == OPERATOR
         if not (ours and e.type == "ReflectionRequested"):
             self._end_reflections(e)
@@ -122,6 +128,9 @@ class Outside:
             self._finished = True
         self.between_sessions = ours or (self.between_sessions and e.type in _CANCELLED)
         self._previous = e
+
+    def _may_precede(self, e: Envelope) -> bool:
+        return self.between_sessions or (self._kind == "library" and e.type == "EmbeddingCompleted")
 
     def finish(self) -> None:
         """The end of the history: a command's events are appended at once, so none can be half there."""
@@ -248,6 +257,7 @@ class Outside:
         if (event.candidate, event.round) != due:
             self._differs(e, "$.candidate", [event.candidate, event.round], due)
         self._reflected += 1
+        self._finished = False  # of a campaign that ended; its reflection has not
 
     def _end_reflections(self, e: Envelope) -> None:
         if self._reflected and self._reflected < len(self._closed):
@@ -258,19 +268,28 @@ class Outside:
     # ---- lists that are entered into a library
 
     def _see_InspirationRecorded(self, e: Envelope, event: Any) -> None:
-        self._listed.append(event.inspiration)
-        self._due = frozenset({"InspirationRecorded", "InspirationMerged", "KnowledgeIndexed"})
+        self._listed.append((event.inspiration, event.text))
+        self._due = _LISTED
 
     def _see_InspirationMerged(self, e: Envelope, event: Any) -> None:
         if self._listed:
-            self._due = frozenset({"InspirationRecorded", "InspirationMerged", "KnowledgeIndexed"})
+            self._due = _LISTED
 
     def _see_KnowledgeIndexed(self, e: Envelope, event: KnowledgeIndexed) -> None:
-        due = sha256_hex(json.dumps(self._listed).encode("utf-8"))
-        if event.inspirations != due:
-            self._differs(e, "$.inspirations", event.inspirations, due)
-        if event.count != len(self._listed):
-            self._differs(e, "$.count", event.count, len(self._listed))
+        batch, self._listed = self._listed[: event.count], self._listed[event.count :]
+        ids = sha256_hex(json.dumps([identity for identity, _ in batch]).encode("utf-8"))
+        texts = json.dumps([text for _, text in batch], ensure_ascii=False).encode("utf-8")
+        answer = self._vectors.get(sha256_hex(texts))
+        due: dict[str, Any] = {"inspirations": ids}
+        if answer is None:
+            self._differs(e, "$", "an index of vectors", "one of vectors that were asked for")
+        else:
+            due |= answer.model_dump(include={"vectors", "embedder", "dimension", "count"})
+        for name, value in due.items():
+            if getattr(event, name) != value:
+                self._differs(e, f"$.{name}", getattr(event, name), value)
+        if self._listed:
+            self._due = frozenset({"KnowledgeIndexed"})
 
     # ---- what effectors take from elsewhere
 
@@ -285,6 +304,8 @@ class Outside:
     def see_end(self, e: Envelope, request: Envelope) -> None:
         """The end of a request whose answer may come from elsewhere in the log."""
         event: Any = e.event
+        if request.actor == OPERATOR and isinstance(event, EmbeddingCompleted):
+            self._vectors[request.event.texts] = event  # type: ignore[attr-defined]
         if isinstance(event, TrainingCompleted):
             self._trained[request.position] = e
         elif isinstance(event, ResultReused):
@@ -297,6 +318,8 @@ class Outside:
         another run does, an export of this run alone cannot show.
         """
         name, position = self._source(event.source)
+        if not position:
+            self._differs(e, "$.source", event.source, "branch:position")
         if name not in self._lineage or not position:
             return
         source = self._find(name, position)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.actor import Agent, Effector
+from actors.director import BASE
 from actors.divergence import Difference, causation_chain
 from actors.gateway import Embedding, Gateway
 from actors.history import OPERATOR, SUPERVISOR
@@ -22,6 +23,7 @@ from actors.trainer import Training
 from events import Envelope, EventError, decode, event_types
 from events.campaign import HandlerFailed
 from events.training import TrainingCompleted, TrainingStarted
+from nader.forks import ANSWERED_BY
 from nader.outside import Elsewhere, Outside
 
 EFFECTORS: tuple[type[Effector], ...] = (Gateway, Embedding, Training, PaperTexts)
@@ -47,7 +49,7 @@ AUTHORS: Mapping[str, frozenset[str]] = {
         ("InspirationRecorded KnowledgeIndexed", [_READER, _LIBRARIAN, OPERATOR]),
         ("InspirationMerged", [_LIBRARIAN, OPERATOR]),
         ("ChatRequested", [_P, _M, _R, _READER]),
-        ("EmbeddingRequested", [_M, _R, _READER, _LIBRARIAN]),
+        ("EmbeddingRequested", [_M, _R, _READER, _LIBRARIAN, OPERATOR]),
         ("ChatAttempted ChatCompleted ChatFailed ChatCancelled", [Gateway.name]),
         ("EmbeddingAttempted EmbeddingCompleted EmbeddingFailed EmbeddingCancelled", [Embedding.name]),
         ("TrainingStarted EpochFinished", [Training.name]),
@@ -119,6 +121,8 @@ class Structure:
         self._open: dict[int, _Open] = {}
         self._trainings: dict[int, _Open] = {}
         """Every request for a training, open or ended."""
+        self._to_cancel: set[int] = set()
+        """Requests that the fork under way has still to cancel."""
         self._keys: set[str] = set()
         self._failures: dict[tuple[str, int], HandlerFailed] = {}
         """The newest failure of each handling, by actor and cause."""
@@ -150,6 +154,8 @@ class Structure:
                 return
             self._keys.add(e.effect_key)
         self._outside.see(e)
+        if self._to_cancel and not self._outside.between_sessions:
+            self._miss_cancellations()
         if kind in _SESSIONS:
             self._session += 1
         if e.actor in self._effectors:
@@ -160,6 +166,8 @@ class Structure:
             if cause < self._serial[e.actor]:
                 self._differs(e, "causation", cause, f"no cause before {self._serial[e.actor]}")
             self._serial[e.actor] = cause
+        if kind == "Forked":
+            self._to_cancel = self._due_to_cancel(e)
         if kind in self._effector:
             held = self._open[e.position] = _Open(e, self._session)
             if kind == "TrainingRequested":
@@ -167,6 +175,7 @@ class Structure:
 
     def finish(self) -> list[Difference]:
         """What the whole leaves to be said; returns all differences."""
+        self._miss_cancellations()
         self._outside.finish()
         return self.differences
 
@@ -253,6 +262,7 @@ class Structure:
             self._extra(e)
             return
         del self._open[held.request.position]
+        self._to_cancel.discard(held.request.position)
         request, event = held.request, e.event
         due = (request.correlation, effect_key("terminal", e.actor, request, ""), request.input_digest)
         self._compare(e, (e.correlation, e.effect_key, e.input_digest), due)
@@ -266,6 +276,26 @@ class Structure:
             error = failure.error if failure is not None and failure.final else NO_COLUMN
             if event.message != error:  # type: ignore[attr-defined]
                 self._differs(e, "$.message", event.message, error)  # type: ignore[attr-defined]
+
+    def _due_to_cancel(self, forked: Envelope) -> set[int]:
+        """What is open at a fork that cancels; the base's training is issued again all the same."""
+        if forked.event.open_requests != "cancel":  # type: ignore[attr-defined]
+            return set()
+        return {
+            position
+            for position, held in self._open.items()
+            if held.request.type in ANSWERED_BY
+            and (held.request.type, held.request.correlation) != ("TrainingRequested", BASE)
+        }
+
+    def _miss_cancellations(self) -> None:
+        due, self._to_cancel = self._to_cancel, set()
+        for position in sorted(due):
+            request = self._events[position]
+            chain = causation_chain(request, self._at)
+            kind = f"cancellation of this {request.type}"
+            place = (position, ANSWERED_BY[request.type], kind, "missing", "$", None, None)
+            self.differences.append(Difference(*place, chain))  # type: ignore[arg-type]
 
     # ---- failures
 

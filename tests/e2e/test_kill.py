@@ -84,13 +84,21 @@ def test_a_campaign_killed_in_this_phase_ends_as_if_it_had_not_been(tmp_path, un
     check_resumed(tmp_path, acknowledged, undisturbed)
 
 
-REACHED = [p for p in FaultPoint if p not in (FaultPoint.DURING_FORK, FaultPoint.DURING_CHECKPOINT)]
-"""Fault points that a small campaign comes to; the others have their tests beside the store and the forks."""
+REACHED = [point for point in FaultPoint if point is not FaultPoint.DURING_FORK]
+"""Fault points that a campaign comes to while it runs."""
+
+
+def drive_to(point, folder, count):
+    """Start a campaign and kill it the so-manieth time it comes to a point; a small one would come to no
+    checkpoint, so it makes one after every commit.
+    """
+    more = ["--checkpoints"] if point is FaultPoint.DURING_CHECKPOINT else []
+    return drive("start", folder, *more, fault=f"{point}:{count}")
 
 
 @pytest.mark.parametrize("point", REACHED)
 def test_a_campaign_killed_at_a_fault_point_ends_as_if_it_had_not_been(tmp_path, undisturbed, point):
-    status, acknowledged = drive("start", tmp_path, fault=f"{point}:9")
+    status, acknowledged = drive_to(point, tmp_path, 9)
     assert status == -signal.SIGKILL
     check_resumed(tmp_path, acknowledged, undisturbed)
 
@@ -100,9 +108,35 @@ def test_a_campaign_killed_at_a_fault_point_ends_as_if_it_had_not_been(tmp_path,
 @pytest.mark.parametrize("point", REACHED)
 def test_twenty_kills_at_each_fault_point(tmp_path, undisturbed, point, number):
     step = 1 if point is FaultPoint.AFTER_EFFECT_BEFORE_RECORD else 2  # there are some thirty effects
-    status, acknowledged = drive("start", tmp_path, fault=f"{point}:{number * step}")
+    status, acknowledged = drive_to(point, tmp_path, number * step)
     assert status == -signal.SIGKILL
     check_resumed(tmp_path, acknowledged, undisturbed)
+
+
+def killed_in_a_fork(folder, at, undisturbed):
+    """Of a campaign that ran to its end, a fork is killed while it is made, then made again and resumed."""
+    before = events(folder, "run-1")
+    status, _ = drive("fork", folder, "--at", str(at), fault="during-fork:1")
+    assert status == -signal.SIGKILL
+    assert events(folder, "run-1") == before
+    assert drive("fork", folder, "--at", str(at))[0] == 0
+    assert drive("resume", folder)[0] == 0
+    for run in ("run-1", "mine"):
+        check_log(folder, run)
+        assert tree(folder, run) == undisturbed
+    assert events(folder, "run-1") == before
+
+
+def test_a_campaign_whose_fork_is_killed_while_it_is_made_is_forked_again(tmp_path, undisturbed):
+    assert drive("start", tmp_path)[0] == 0
+    killed_in_a_fork(tmp_path, 60, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(20))
+def test_twenty_kills_of_a_fork_that_is_being_made(tmp_path, undisturbed, number):
+    assert drive("start", tmp_path)[0] == 0
+    killed_in_a_fork(tmp_path, 20 + 10 * number, undisturbed)
 
 
 def test_killed_again_and_again_it_still_ends(tmp_path, undisturbed):

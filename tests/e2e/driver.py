@@ -1,9 +1,9 @@
 """Runs a campaign in a process of its own, so that a test can kill it: `python -m tests.e2e.driver
 start|resume|fork FOLDER …`.
 
-`fork` makes the fork `mine` of run-1 at `--at`. `--kill TYPE:N` kills the process at the N-th commit of an event
-of that type; $NADER_FAULT kills at a fault point. Each committed event is told on stdout as `position hash
-type`, after its commit: what was acknowledged.
+`fork` makes the fork `mine` of run-1 at `--at`. `--kill TYPE:N` kills the process at the N-th commit of an
+event of that type; $NADER_FAULT kills at a fault point. Each committed event is told on stdout as `position
+hash type`, after its commit: what was acknowledged.
 """
 
 import argparse

@@ -32,7 +32,7 @@ def test_every_fault_of_the_list_is_in_the_scenario_of_all_faults() -> None:
     scenario = Scenario.load(Path(__file__).parent / "scenarios" / "every-fault.json")
     missing = set(FaultKind) - {fault.kind for fault in scenario.faults}
     # These end a campaign by design, and have tests of their own.
-    assert missing == {FaultKind.QUOTA, FaultKind.UNAUTHORISED, FaultKind.NO_MODEL, FaultKind.WRONG_COUNT}
+    assert missing == {FaultKind.QUOTA, FaultKind.UNAUTHORISED, FaultKind.WRONG_COUNT}
 
 
 def test_a_misspelt_scenario_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ width?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,21 @@ from nader.cli.blockfiles import Piece, read_pieces
 from nader.cli.failures import INVALID
 from nader.cli.options import JsonOption
 from nader.cli.output import clean, count, indented, print_json, stdout, table
-from nader.graph import Design, Problem, ProblemCode, Role, Verdict, base_design, digest
+from nader.graph import (
+    Block,
+    Design,
+    Problem,
+    ProblemCode,
+    Role,
+    Site,
+    Sites,
+    SymmetryError,
+    Verdict,
+    base_design,
+    cost_at,
+    digest,
+    verify,
+)
 from nader.graph import check as check_text
 from nader.network import (
     Limits,
@@ -30,6 +45,8 @@ from nader.network import (
 )
 
 _SHOWN_WIDTHS = 12
+_ALONE_WIDTHS, _ALONE_SIDE = (16, 32, 64, 128), 32
+"""Where the cost of a block without a skeleton is shown: its channels C, and the sides of its map."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,10 @@ class CheckedBlock:
     verdict: Verdict
     widths: tuple[int, ...] | None = None
     """In a skeleton: the widths at which it works wherever it stands; None without a skeleton."""
+    digest: str | None = None
+    """In its role; None where it has problems."""
+    cost: tuple[tuple[int, int, int], ...] = ()
+    """Without a skeleton: (width, parameters, MACs) of the block alone."""
     other_scale: bool = False
     """A stem whose scale is not the skeleton's, beside one whose scale is."""
 
@@ -101,7 +122,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Verify blocks without PyTorch: every problem with its line, how liberal spellings were read, the
-    canonical digest.
+    canonical digest, the cost by width (of the whole network with `--skeleton`).
 
     A file holds one block or several (`##name##`, nodes, edges). A block whose name ends in `stem` or
     `downsample` is checked as such, any other as a cell. Exit status 0 if all are valid, 1 if not.
@@ -129,13 +150,48 @@ def check(
 
 
 def _checked(piece: Piece, skeleton: Skeleton | None) -> CheckedBlock:
+    block = _verified(piece, skeleton)
+    if block.verdict.problems:
+        return block
+    try:
+        return replace(block, digest=digest(block.verdict.block, piece.role))
+    except SymmetryError as error:
+        verdict = replace(block.verdict, problems=(error.problem,))
+        return replace(block, verdict=verdict, widths=None if block.widths is None else (), cost=())
+
+
+def _verified(piece: Piece, skeleton: Skeleton | None) -> CheckedBlock:
     if skeleton is None:
-        return CheckedBlock(piece, check_text(piece.text, piece.role))
+        verdict = check_text(piece.text, piece.role)
+        cost = () if verdict.problems else _cost_alone(verdict.block, piece.role)
+        return CheckedBlock(piece, verdict, cost=cost)
     widths = skeleton.widths.all()
     sites = [site for width in widths for site in sites_of(skeleton, piece.role, width)]
     verdict = check_text(piece.text, piece.role, sites)
     works = np.atleast_1d(verdict.ok_sites.reshape(len(widths), -1).all(axis=1))
     return CheckedBlock(piece, verdict, tuple(width for width, ok in zip(widths, works, strict=True) if ok))
+
+
+def _cost_alone(block: Block, role: Role) -> tuple[tuple[int, int, int], ...]:
+    """(width, parameters, MACs) of a block at a few widths, where it works."""
+    for scale in (1, 4) if role is Role.STEM else (None,):
+        sites = Sites(
+            Site(
+                role,
+                3 if role is Role.STEM else width,
+                2 * width if role is Role.DOWNSAMPLE else width,
+                _ALONE_SIDE,
+                _ALONE_SIDE,
+                None if scale is None else Fraction(1, scale),
+            )
+            for width in _ALONE_WIDTHS
+        )
+        works = verify(block, role, sites).ok_sites
+        if works.any():
+            params, macs = cost_at(block, sites)
+            rows = zip(_ALONE_WIDTHS, map(int, params), map(int, macs), works, strict=True)
+            return tuple(row[:3] for row in rows if row[3])
+    return ()
 
 
 def _several_stems(blocks: list[CheckedBlock]) -> list[CheckedBlock]:
@@ -186,7 +242,7 @@ def _print_block(console: Console, file: Path, block: CheckedBlock) -> None:
         (clean(file), "bold"), ": ", piece.role.value, " ", (clean(verdict.block.name), "cyan"), " "
     )
     if not verdict.problems:
-        line.append("is valid", style="green").append(f"  {digest(verdict.block)[:12]}", style="dim")
+        line.append("is valid", style="green").append(f"  {(block.digest or '')[:12]}", style="dim")
     elif block.other_scale:
         line.append("is a stem of another scale, not checked further", style="dim")
     elif block.valid:
@@ -197,6 +253,11 @@ def _print_block(console: Console, file: Path, block: CheckedBlock) -> None:
     console.print(line, soft_wrap=True)
     for problem in () if block.other_scale else verdict.problems:
         _print_problem(console, file, problem)
+    if block.cost:
+        costs = (f"{width}: {count(p)} parameters, {count(m)} MACs" for width, p, m in block.cost)
+        name = "dim" if piece.role is Role.STEM else "C"
+        title = f"cost on a {_ALONE_SIDE}×{_ALONE_SIDE} map by {name}"
+        indented(console, Text(f"{title}  {'; '.join(costs)}"), 2)
     for written in verdict.block.notes:
         indented(console, Text(f"note: {clean(written)}", style="dim"), 2)
 
@@ -267,7 +328,8 @@ def _as_json(file: Path, blocks: list[CheckedBlock], network: NetworkCost | None
                 "valid": block.valid,
                 "other_scale": block.other_scale,
                 "widths": block.widths,
-                "digest": digest(block.verdict.block) if not block.verdict.problems else None,
+                "digest": block.digest,
+                "cost": [dict(zip(("width", "parameters", "macs"), row, strict=True)) for row in block.cost],
                 "problems": block.verdict.problems,
                 "notes": block.verdict.block.notes,
             }

@@ -9,7 +9,8 @@ import typer
 from nader.cli.blockfiles import read_text
 from nader.cli.files import write_text
 from nader.cli.output import clean, stderr
-from nader.graph import Block, parse_all, to_svg
+from nader.errors import WorkspaceError
+from nader.graph import Block, BlockError, parse_all, to_svg
 
 
 def draw(
@@ -32,7 +33,10 @@ def draw(
 
     A file of several blocks gives one picture for each, named after the block. No other program is needed.
     """
-    blocks = _chosen(parse_all(read_text(file)), block)
+    try:
+        blocks = _chosen(parse_all(read_text(file)), block)
+    except BlockError as error:
+        raise WorkspaceError(f"{file}: {error}") from None
     if output is not None and str(output) == "-":
         print("\n".join(to_svg(one) for one in blocks))
         return

@@ -1,7 +1,7 @@
 """Parameters and multiply-accumulates of a block in closed form, at many sites at once.
 
-Parameters: Conv2d and Linear have weights and a bias (NAS-Bench-201's convolutions have none: ``conv_bias``),
-BN and LN a scale and a shift.
+Parameters: Conv2d and Linear have weights, Linear has a bias too (so has Conv2d with ``conv_bias``, as in the
+networks published with NADER; NAS-Bench-201's have none), BN and LN a scale and a shift.
 
 Multiply-accumulates (MACs) are for one image. Conv2d: out·(in/groups)·kh·kw at each output position;
 Linear: out·in at each; Multiply: n·k·m for each matrix. That is all for `Counting.PRODUCTS`, which gives
@@ -45,7 +45,7 @@ def cost_at(
     sites: Sequence[Site],
     counting: Counting = Counting.PRODUCTS,
     *,
-    conv_bias: bool = True,
+    conv_bias: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Parameters and MACs for one image, int64 [sites] each.
 
@@ -61,7 +61,7 @@ def cost_at(
 
 
 def cost_of(
-    verdict: Verdict, counting: Counting = Counting.PRODUCTS, *, conv_bias: bool = True
+    verdict: Verdict, counting: Counting = Counting.PRODUCTS, *, conv_bias: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """As `cost_at`, of a block without problems, from the tensors that `verify` has already inferred.
 

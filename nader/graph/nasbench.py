@@ -23,6 +23,8 @@ class ArchitectureError(GraphError):
 
 def parse_nas_bench_201(arch: str) -> tuple[tuple[tuple[str, int], ...], ...]:
     """The (operation, source node) pairs of the cell's nodes 1, 2 and 3; raises ArchitectureError."""
+    if not isinstance(arch, str):
+        raise TypeError(f"a NAS-Bench-201 cell is a str, not {type(arch).__name__}")
     groups = arch.strip().split("+")
     nodes = []
     for place, group in enumerate(groups, start=1):

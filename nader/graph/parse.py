@@ -74,9 +74,14 @@ def parse_all(text: str) -> tuple[Block, ...]:
 
 
 def read(text: str) -> tuple[Reading, ...]:
-    """Read every block in a text as far as possible; at least one, with problems instead of exceptions."""
+    """Read every block in a text as far as possible; at least one, with problems instead of exceptions.
+
+    Raises TypeError for what is no text.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"the text of a block is a str, not {type(text).__name__}")
     if len(text) > MAX_TEXT:
-        message = f"The text has {len(text)} characters; at most {MAX_TEXT} are read."
+        message = f"The text has more than {MAX_TEXT} characters."
         return (_failed(Problem(ProblemCode.SIZE_LIMIT, message, hint="Write a smaller block.")),)
     drafts = _split(_unfenced(text.splitlines()))
     return tuple(_finish(draft) for draft in drafts)

@@ -79,12 +79,12 @@ def _ends(block: Block) -> Iterator[Problem]:
         for extra in found[1:]:
             message = f"The block has more than one {op} node (the first is {found[0].index})."
             yield _at(block, extra, ProblemCode.ARITY, message, f"Keep one {op} node.")
-    undefined = dict.fromkeys(end for edge in block.edges for end in edge if end not in block.by_index)
-    for index in undefined:
-        message = f"An edge names node {index}, which is not defined."
-        yield Problem(
-            ProblemCode.UNDEFINED_NODE, message, index, hint=f"Define node {index} or remove its edges."
-        )
+    undefined = {end: edge for edge in reversed(block.edges) for end in edge if end not in block.by_index}
+    for index, edge in sorted(undefined.items()):
+        message = f"The edge {edge[0]}->{edge[1]} names node {index}, which is not defined."
+        line = next((block.lines[end] for end in edge if end in block.lines), None)
+        hint = f"Define node {index} or remove its edges."
+        yield Problem(ProblemCode.UNDEFINED_NODE, message, index, hint=hint, line=line)
     if len(set(block.edges)) < len(block.edges):
         yield Problem(ProblemCode.SYNTAX, "An edge is written twice.", hint="Write each edge once.")
 
@@ -103,6 +103,7 @@ def _cycles(block: Block) -> Iterator[Problem]:
             cycle[0],
             block.node(cycle[0]).operation,
             hint="Remove one of its edges.",
+            line=block.lines.get(cycle[0]),
         )
         left -= _reached(block, set(cycle))
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nader.graph import Block, Counting, Design, Role, Verdict, cost_at, cost_of
-from nader.network.skeleton import Limits, Skeleton, site_table
+from nader.network.skeleton import Limits, Skeleton, require_classes, site_table
 
 Share = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Parameters and MACs at many widths (or sites) at once, int64 [widths] each."""
@@ -42,7 +42,7 @@ def _holds(value: int, limit: int | None) -> bool:
 
 
 def cost(design: Design, skeleton: Skeleton, width: int, classes: int) -> Cost:
-    """The cost of a design at a width it works at (see `verify_design`)."""
+    """The cost of a design at a width it works at (see `verify_design`); SkeletonError without a class."""
     params, macs = costs(design, skeleton, (width,), classes)
     return Cost(int(params[0]), int(macs[0]))
 
@@ -88,7 +88,8 @@ def _summed(share: Share, widths: int, role: Role, skeleton: Skeleton) -> Share:
 
 
 def head_costs(skeleton: Skeleton, widths: Sequence[int], classes: int) -> Share:
-    """What follows the last cell costs, at each width."""
+    """What follows the last cell costs, at each width; SkeletonError for less than one class."""
+    require_classes(classes)
     channels = np.asarray(widths, dtype=np.int64) * skeleton.multipliers[-1]
     params, macs = channels * classes + classes, channels * classes
     height, width = skeleton.sides()[-1]

@@ -6,7 +6,7 @@ class NetworkError(ValueError):
 
 
 class SkeletonError(NetworkError):
-    """A skeleton that does not exist, or an image it cannot take."""
+    """A skeleton that does not exist, or an image or a number of classes it cannot take."""
 
 
 class DesignError(NetworkError):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nader.graph import Block, Design, Role, Site
 from nader.network.lowering import Extent, Layer, Step, lower
-from nader.network.skeleton import Skeleton, sites_of
+from nader.network.skeleton import Skeleton, require_classes, sites_of
 
 
 class DropPath(nn.Module):
@@ -121,6 +121,7 @@ class Network(nn.Module):
 
     def __init__(self, design: Design, skeleton: Skeleton, width: int, classes: int) -> None:
         super().__init__()
+        require_classes(classes)
         blocks = {Role.CELL: design.cell, Role.STEM: design.stem, Role.DOWNSAMPLE: design.downsample}
         steps = {
             role: [

@@ -172,7 +172,8 @@ def search_width(
 ) -> WidthChoice:
     """The largest width at which the design works within both limits (by default the skeleton's).
 
-    Raises NoWidthError, with what stands in the way, where there is none. Source: paper, appendix A1.1.
+    Raises NoWidthError, with what stands in the way, where there is none, and SkeletonError for less than one
+    class. Source: paper, appendix A1.1.
     """
     limits = skeleton.limits if limits is None else limits
     verdict = verify_design(design, skeleton)

@@ -123,6 +123,12 @@ class Skeleton(BaseModel):
         return tuple((self.image.height // stride, self.image.width // stride) for stride in strides)
 
 
+def require_classes(classes: int) -> None:
+    """Raises SkeletonError unless there is at least one class to tell apart."""
+    if classes < 1:
+        raise SkeletonError(f"a classifier needs at least 1 class, got {classes}")
+
+
 @lru_cache(maxsize=4096)
 def sites_of(skeleton: Skeleton, role: Role, width: int) -> tuple[Site, ...]:
     """The distinct places a block of that role stands in at a width, from input to output."""

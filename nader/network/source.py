@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from nader.graph import Block, Design, Role, Site
 from nader.network.lowering import Layer, Number, Step, lower
-from nader.network.skeleton import Skeleton, sites_of
+from nader.network.skeleton import Skeleton, require_classes, sites_of
 
 _CLASS = {Role.STEM: "Stem", Role.CELL: "Cell", Role.DOWNSAMPLE: "Downsample"}
 _POSITIONAL = (
@@ -29,6 +29,7 @@ def to_source(design: Design, skeleton: Skeleton, width: int, classes: int) -> s
     Its state dict has the keys of `build_network`'s; with the same weights it gives the same logits. Raises
     DesignError, with the problems, where the width does not work.
     """
+    require_classes(classes)
     blocks = {role: _BlockWriter(role, design.block(role), skeleton, width) for role in _CLASS}
     helpers = _helpers([step for writer in blocks.values() for steps in writer.steps for step in steps])
     image = skeleton.image

@@ -10,9 +10,10 @@ import pytest
 
 from nader.cli.blockfiles import pieces, role_of
 from nader.cli.check import ranges
-from nader.graph import Role
+from nader.graph import Role, canonical, digest, parse, print_block
 from tests.cli.conftest import Nader
 from tests.conftest import REPOSITORY
+from tests.graph.test_canonical import ROOK, grid
 
 BLOCKS = REPOSITORY / "nader" / "graph" / "blocks"
 CELL = "##Plain##\n0:input\n1:output\n2:Conv2d(out_channels=C,kernel_size=3)\n3:BN\n0->2\n2->3\n3->1\n"
@@ -43,6 +44,41 @@ def test_a_valid_block_leaves_with_0_and_its_digest(nader: Nader, tmp_path: Path
     assert said.status == 0 and "cell Plain is valid" in said.out
 
 
+def test_the_digest_is_the_campaigns_in_which_dim_is_c_in_a_cell(nader: Nader, tmp_path: Path) -> None:
+    told = [
+        nader("check", "--json", file(tmp_path, text)).json["files"][0]["blocks"][0]["digest"]
+        for text in (CELL, CELL.replace("=C", "=dim"))
+    ]
+    assert told == [digest(parse(CELL), Role.CELL)] * 2
+    assert told[0][:12] in nader("check", file(tmp_path, CELL)).out
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters"),
+    [(CELL, 9 * 16 * 16 + 32), (STEM, 9 * 3 * 16), (STEM.replace("=3)", "=4,stride=4)"), 16 * 3 * 16)],
+)
+def test_without_a_skeleton_the_cost_of_the_block_alone_is_told(
+    nader: Nader, tmp_path: Path, text: str, parameters: int
+) -> None:
+    rows = nader("check", "--json", file(tmp_path, text)).json["files"][0]["blocks"][0]["cost"]
+    assert [row["width"] for row in rows] == [16, 32, 64, 128]
+    assert rows[0]["parameters"] == parameters
+    assert "cost on a 32×32 map by" in nader("check", file(tmp_path, text)).out
+
+
+def test_a_block_too_symmetric_to_compare_is_its_own_problem_and_stops_nothing(
+    nader: Nader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "grid.txt").write_text(print_block(grid(ROOK)))
+    digest.cache_clear()
+    monkeypatch.setattr(canonical, "MAX_WORK", 500)
+    for words in ((), ("-s", "digits")):
+        said = nader("check", *words, tmp_path / "grid.txt", file(tmp_path, CELL))
+        assert said.status == 1
+        assert "size limit: The block is too symmetric to be compared" in said.out
+        assert "cell Plain is valid" in said.out
+
+
 def test_a_problem_is_named_with_its_line_and_what_would_be_right(nader: Nader, tmp_path: Path) -> None:
     path = file(tmp_path, WRONG)
     said = nader("check", path)
@@ -58,7 +94,9 @@ def test_problems_as_json_have_codes_and_lines(nader: Nader, tmp_path: Path) -> 
     (one,) = told["files"]
     assert set(one) == {"file", "valid", "blocks", "network"}
     (block,) = one["blocks"]
-    assert set(block) == {"name", "role", "valid", "other_scale", "widths", "digest", "problems", "notes"}
+    assert set(block) == {
+        "name", "role", "valid", "other_scale", "widths", "digest", "cost", "problems", "notes"
+    }  # fmt: skip
     assert (block["name"], block["role"], block["digest"]) == ("Wrong", "cell", None)
     problem = next(p for p in block["problems"] if p["code"] == "unknown operator")
     assert set(problem) == {"code", "message", "node", "operation", "shapes", "hint", "line"}
@@ -177,3 +215,21 @@ def test_a_drawing_that_cannot_be_written_is_one_sentence(nader: Nader, tmp_path
     (tmp_path / "taken").write_text("")
     said = nader("draw", file(tmp_path, CELL), "-o", tmp_path / "taken" / "x.svg")
     assert said.status == 2 and "cannot be written" in said.err and "Traceback" not in said.err
+
+
+def test_a_cycle_is_told_with_a_line(nader: Nader, tmp_path: Path) -> None:
+    text = "##b##\n0:input\n1:output\n2:BN\n3:Add\n4:ReLU\n0->3\n3->4\n4->2\n2->3\n2->1\n"
+    said = nader("check", file(tmp_path, text))
+    assert f"{tmp_path / 'block.txt'}:4: cycle: node 2:BN: The edges form a cycle: 2->3->4->2" in said.out
+
+
+def test_a_very_large_file_is_told_no_wrong_size(nader: Nader, tmp_path: Path) -> None:
+    said = nader("check", file(tmp_path, "x" * 3_000_000))
+    assert said.status == 1 and "The text has more than 65536 characters" in said.out
+
+
+def test_draw_names_the_file_that_is_no_block(nader: Nader, tmp_path: Path) -> None:
+    path = file(tmp_path, WRONG)
+    said = nader("draw", path)
+    assert said.status == 2
+    assert said.err.startswith(f"{path}: The block has 1 problem") or f"{path}: The block has" in said.err

@@ -29,15 +29,18 @@ def chain(*operations):
 )
 def test_the_cost_of_an_operation_is_what_one_counts_by_hand(operations, parameters, macs, thop):
     site = [Site(Role.CELL, 6, 6, 5, 4)]
-    assert [column.tolist() for column in cost_at(chain(*operations), site)] == [[parameters], [macs]]
+    assert [column.tolist() for column in cost_at(chain(*operations), site, conv_bias=True)] == [
+        [parameters],
+        [macs],
+    ]
     assert cost_at(chain(*operations), site, Counting.THOP)[1].tolist() == [thop]
 
 
-def test_convolutions_may_be_counted_without_a_bias():
+def test_convolutions_may_be_counted_with_a_bias():
     block = chain("Conv2d(10,3)", "permute(0,2,3,1)", "Linear(7)")
     site = [Site(Role.CELL, 6, 6, 5, 4)]
-    assert cost_at(block, site, conv_bias=False)[0].tolist() == [10 * 54 + 11 * 7]
-    assert cost_at(block, site)[0].tolist() == [10 * 55 + 11 * 7]
+    assert cost_at(block, site)[0].tolist() == [10 * 54 + 11 * 7]
+    assert cost_at(block, site, conv_bias=True)[0].tolist() == [10 * 55 + 11 * 7]
 
 
 def test_a_matrix_product_counts_once_for_each_matrix():
@@ -79,7 +82,9 @@ def test_published_designs_cost_what_is_published(name, width, parameters, macs)
             places.append((design.downsample, Site(Role.DOWNSAMPLE, channels, 2 * channels, side, side), 1))
     totals = np.array([0, 0])
     for block, site, count in places:
-        totals += count * np.array([column[0] for column in cost_at(block, [site], Counting.THOP)])
+        totals += count * np.array(
+            [column[0] for column in cost_at(block, [site], Counting.THOP, conv_bias=True)]
+        )
     features = 4 * width
     head = np.array([features * 100 + 100, features * 100 + features * 64 + features])
     found = totals + head

@@ -213,7 +213,7 @@ def test_every_problem_of_a_text_is_reported_at_once_in_the_order_of_its_lines()
         ("just prose\nin two lines", "holds no block"),
         ("##a##\n0:input\n##b##\n0:input", "holds 2 blocks (a, b)"),
         ("##a##\n" * 100, "more than 16 blocks"),
-        ("x" * 70_000, "70000 characters"),
+        ("x" * 70_000, "more than 65536 characters"),
         (block(*(f"{i}:BN" for i in range(300))), "more than 256 nodes"),
         (block("0:input", *(f"0->{i}" for i in range(1_200))), "more than 1024 edges"),
         (block("0:input", "1:reshape(" + ",".join("C" * 20) + ")"), "more than 16 arguments"),

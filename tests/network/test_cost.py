@@ -8,8 +8,18 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nader.graph import Counting, Design
-from nader.network import Cost, Skeleton, build_network, cost, get_skeleton
+from nader.graph import Counting, Design, Role, Site, cost_at, parse
+from nader.network import (
+    Cost,
+    Skeleton,
+    SkeletonError,
+    build,
+    build_network,
+    cost,
+    get_skeleton,
+    search_width,
+    to_source,
+)
 from tests.network.designs import (
     ACC76,
     OPTIMAL,
@@ -87,3 +97,28 @@ def test_the_number_of_classes_counts():
     ten, hundred = (cost(resnet_cell(), get_skeleton("nas-bench-201"), 16, classes) for classes in (10, 100))
     assert hundred.params - ten.params == 90 * 64 + 90
     assert hundred.macs - ten.macs == 90 * 64
+
+
+@pytest.mark.parametrize("operation", ["Conv2d(out_channels=C,kernel_size=3)", "Linear(out_channels=C)"])
+@pytest.mark.parametrize("bias", [{}, {"conv_bias": True}, {"conv_bias": False}])
+def test_a_block_costs_what_its_module_has_unless_told_otherwise(operation, bias):
+    around = ("permute(0,2,3,1)", operation, "permute(0,3,1,2)") if "Linear" in operation else (operation,)
+    nodes = [f"{index}:{text}" for index, text in enumerate(around, start=2)]
+    path = "->".join(map(str, (0, *range(2, 2 + len(around)), 1)))
+    block = parse("\n".join(["##x##", "0:input", "1:output", *nodes, path]))
+    site = Site(Role.CELL, 8, 8, 8, 8)
+    built = sum(parameter.numel() for parameter in build(block, site, **bias).parameters())
+    assert cost_at(block, [site], **bias)[0].tolist() == [built]
+
+
+@pytest.mark.parametrize("classes", [0, -5])
+def test_a_network_without_classes_costs_nothing_that_could_be_told(classes):
+    design, skeleton = resnet_cell(), get_skeleton("digits")
+    for work in (
+        lambda: cost(design, skeleton, 4, classes),
+        lambda: search_width(design, skeleton, classes),
+        lambda: build_network(design, skeleton, 4, classes),
+        lambda: to_source(design, skeleton, 4, classes),
+    ):
+        with pytest.raises(SkeletonError, match=f"needs at least 1 class, got {classes}"):
+            work()

@@ -43,6 +43,7 @@ AWAY = {
     FailureKind.DISK_FULL.value: "free some space",
     FailureKind.DATA_MISSING.value: "put the data back",
     FailureKind.DATA_CHANGED.value: "put the files back as they were",
+    FailureKind.NO_ROOM.value: "make room in the cluster",
 }
 """Failures that are no fault of a network's, and what a person does about them."""
 
@@ -184,7 +185,7 @@ class Training(Effector):
         self._on_progress = on_progress
         self._running: dict[str, asyncio.Future[Event]] = {}
         self._away: bool | None = None
-        """Whether the last training here ended for want of disk or data; None where none has ended yet."""
+        """Whether the last training here ended for want of disk, data or room; None where none has ended."""
         self._pausing = ""
         """Why the campaign pauses: trainings that wait for a slot are then not begun."""
         self._base_known = asyncio.Event()
@@ -226,7 +227,7 @@ class Training(Effector):
         await self._backend.close()
 
     def _pause_if_away(self, ctx: EffectorContext, asked: TrainingRequested, ended: Event) -> None:
-        """Raise `MustPause` where the disk or the data stay away, so that they do not cost every candidate.
+        """Raise `MustPause` where disk, data or room stay away, so that they do not cost every candidate.
 
         Once is put down to the one candidate; the second time in a row, no training finished between, or
         the base's own training, without which there is nothing to compare with, leaves the request open.
@@ -342,7 +343,7 @@ def terminal_event(job: str, outcome: Trained | Failed) -> Event:
 
 
 def _last_was_away(history: History) -> bool:
-    """Whether the last training in the log ended for want of disk or data, none finished since."""
+    """Whether the last training in the log ended for want of disk, data or room, none finished since."""
     for envelope in reversed(history.events):
         event = envelope.event if envelope.type in _ENDS else None
         if isinstance(event, TrainingCompleted):

@@ -39,7 +39,7 @@ from nader.llm import (
     missing_models,
 )
 from nader.settings import CampaignSettings, TrainingSettings
-from nader.training import Backend, LocalBackend, Progress, Slot, make_slots, suggest_slots
+from nader.training import Backend, LocalBackend, Progress, Slot, TrainingError, make_slots, suggest_slots
 from nader.workspace import Workspace
 from store import Reader as LogReader
 from store.projections import Views
@@ -196,6 +196,26 @@ def training_backend(settings: CampaignSettings) -> Backend:
             **watched(training),
         )
     return LocalBackend(slots_of(training), **watched(training))
+
+
+def connected_backend(settings: CampaignSettings) -> Backend | None:
+    """Where trainings run, if that is elsewhere and has to be reached; None for this machine.
+
+    To be called before anything is recorded. Raises `SettingsError` where no cluster answers, or not with so
+    many slots.
+    """
+    if settings.training.backend == "local":
+        return None
+    try:
+        return training_backend(settings)
+    except TrainingError as error:
+        raise SettingsError(str(error)) from None
+
+
+async def close_backend(backend: Backend | None) -> None:
+    """Leave what `connected_backend` reached. May be called twice."""
+    if backend is not None:
+        await backend.close()
 
 
 def watched(training: TrainingSettings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from actors.runtime import Ending, Runtime, external
 from events import Envelope
 from events.campaign import CampaignResumed, CampaignStarted, Forked, SettingsChanged
 from events.llm import ChatCompleted, ChatRequested, EmbeddingCompleted, EmbeddingRequested
-from nader.assembly import Assembly, assemble, require_models
+from nader.assembly import Assembly, assemble, close_backend, connected_backend, require_models
 from nader.errors import SettingsError, WorkspaceError
 from nader.experience import imported
 from nader.ground import (
@@ -48,6 +48,8 @@ class Campaign:
         self.history = history
         self.progress: dict[str, Progress] = {}
         """What each running training last said of itself, by job."""
+        self._backend: Backend | None = None
+        """Where trainings run, if that had to be reached before anything was recorded."""
         self._assembly: Assembly | None = None
         self._runtime: Runtime | None = None
         self._task: asyncio.Task[Ending] | None = None
@@ -69,7 +71,12 @@ class Campaign:
         ground = ground_of(settings, {})
         preflight(settings, workspace, text, ground)
         await require_models(settings)
-        log = await Log.open(workspace.log, create=True, synchronous=settings.synchronous)
+        backend = connected_backend(settings)
+        try:
+            log = await Log.open(workspace.log, create=True, synchronous=settings.synchronous)
+        except BaseException:
+            await close_backend(backend)
+            raise
         try:
             ground = ground.model_copy(update={"libraries": library_positions(settings, log)})
             branch = free_name(log, "run") if name is None else name
@@ -86,8 +93,11 @@ class Campaign:
             )
             events = [external(started), *(external(e) for e in brought)]
             await log.append(branch, events, blobs=text_blobs([text, *own_prompts(settings).values()]))
-            return cls(workspace, log, branch, *fold(log, branch))
+            campaign = cls(workspace, log, branch, *fold(log, branch))
+            campaign._backend = backend
+            return campaign
         except BaseException:
+            await close_backend(backend)
             await log.close()
             raise
 
@@ -98,6 +108,7 @@ class Campaign:
             find_run(reader, run)
         workspace.create()
         log = await Log.open(workspace.log)
+        backend: Backend | None = None
         try:
             info = find_run(log, run)
             branch = info.name
@@ -118,11 +129,15 @@ class Campaign:
                 )
                 require_data(settings, views.status.ground())
                 await require_models(settings)
+                backend = connected_backend(settings)
                 events += lost_calls(log, views, settings)
                 await log.append(branch, events, blobs=blobs)
                 views, history = fold(log, branch)
-            return cls(workspace, log, branch, views, history)
+            campaign = cls(workspace, log, branch, views, history)
+            campaign._backend = backend
+            return campaign
         except BaseException:
+            await close_backend(backend)
             await log.close()
             raise
 
@@ -134,6 +149,7 @@ class Campaign:
     ) -> None:
         if self._assembly is not None:
             await self._assembly.close()
+        await close_backend(self._backend)
         await self.log.close()
 
     # ---- running
@@ -154,7 +170,7 @@ class Campaign:
             self.views,
             recorded=recorded_answers(self.log, self.history),
             on_progress=self.progress.__setitem__,
-            backend=backend,
+            backend=backend or self._backend,
         )
         self._runtime = Runtime(self.log, self.branch, self.history, self.views, self._assembly.actors)
         with hours_capped(self._runtime, settings, self.history):

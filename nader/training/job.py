@@ -34,6 +34,7 @@ class FailureKind(StrEnum):
     CANCELLED = "cancelled"
     HOPELESS = "hopeless"
     LOST_NODE = "lost-node"
+    NO_ROOM = "no-room"
 
 
 class EpochPoint(_Value):

@@ -104,8 +104,8 @@ class TrainingFailed(Event):
 
     job: str
     kind: str
-    """gpu-oom, host-oom, nan, hang, time-out, segfault, python-error, disk-full, data-missing, lost-node,
-    hopeless.
+    """gpu-oom, host-oom, nan, hang, time-out, segfault, python-error, disk-full, data-missing, data-changed,
+    lost-node, hopeless.
     """
     message: str
     detail: str = ""

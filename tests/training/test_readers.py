@@ -24,6 +24,7 @@ from nader.training import (
     DatasetError,
     data_status,
     dataset_identity,
+    datasets,
     download,
     formats,
     get_dataset,
@@ -248,3 +249,14 @@ def test_a_list_of_gtsrbs_test_images_that_does_not_read_is_told_so(text: str, t
     (tmp_path / "gtsrb/GT-final_test.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(DatasetError, match="does not hold GTSRB"):
         formats.gtsrb_files(tmp_path)
+
+
+def test_the_joined_parts_are_both_and_the_test_part_stays(tmp_path: Path) -> None:
+    write_gtsrb(tmp_path)
+    halves = formats.READERS["gtsrb"](tmp_path, DATASETS["gtsrb"])
+    joined = datasets._reader("gtsrb-full")(tmp_path, DATASETS["gtsrb-full"])
+    assert set(joined) == {"train", "test"}
+    for n in range(2):
+        both = np.concatenate([halves["train"][n], halves["validation"][n]])
+        assert np.array_equal(joined["train"][n], both)
+        assert np.array_equal(joined["test"][n], halves["test"][n])

@@ -13,7 +13,7 @@ import pytest
 from nader.cli import main
 from nader.forks import fork
 from nader.workspace import Workspace
-from tests.e2e.campaigns import SMALL, events, resume_campaign, run_campaign
+from tests.e2e.campaigns import SMALL, events, folded, resume_campaign, run_campaign
 from tests.e2e.simulation import SimulatedBackend
 
 
@@ -43,7 +43,13 @@ Nader = Callable[..., Said]
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a finished run, some of whose trainings failed, and a finished fork of it."""
     folder = tmp_path_factory.mktemp("finished") / "workspace"
-    run_campaign(folder, [*SMALL, "search.candidates=6"], SimulatedBackend(failing=0.5))
+    run_campaign(folder, [*SMALL, "search.candidates=6", "seed=2"], SimulatedBackend(failing=0.5))
+    views, _ = folded(folder)
+    best = views.best()
+    assert best is not None and best.parent is not None, (
+        "what is shown of the best is about a design of its own"
+    )
+    assert any(candidate.failed for candidate in views.tree.candidates())
     at = next(e.position for e in events(folder) if e.correlation == "r1-1")
     sets = ["seed=5", "search.strategy=greedy"]
     asyncio.run(fork(Workspace(folder), "run-1", at, name="other", sets=sets))

@@ -200,7 +200,7 @@ def test_diff_tells_where_runs_part_and_what_each_found(nader: Nader, finished: 
     told = nader("diff", "run-1", "other", "--json", "-w", finished).json
     assert told["shared"] == parting
     one, other = told["runs"]
-    assert one["settings"]["seed"] == 0 and other["settings"]["seed"] == 5
+    assert one["settings"]["seed"] == 2 and other["settings"]["seed"] == 5
     assert one["best"]["validation"] and other["best"]["validation"]
     assert one["candidates"] and other["candidates"]
     assert told["first_decision"] is None or told["first_decision"]["positions"][0] > parting

@@ -22,18 +22,6 @@ _OLDEST_SQLITE = (3, 37, 0)
 """The first with STRICT tables."""
 _MIGRATIONS: dict[int, str] = {}
 """SQL that turns format n into n + 1. Events are never touched by one."""
-_NEVER_REPLACED = """
-CREATE TRIGGER IF NOT EXISTS events_are_never_replaced BEFORE INSERT ON events
-WHEN EXISTS (SELECT 1 FROM events WHERE place = NEW.place)
-BEGIN SELECT RAISE(ABORT, 'events are never replaced'); END;
-CREATE TRIGGER IF NOT EXISTS branches_are_never_replaced BEFORE INSERT ON branches
-WHEN EXISTS (SELECT 1 FROM branches WHERE id = NEW.id OR name = NEW.name)
-BEGIN SELECT RAISE(ABORT, 'branches are never replaced'); END;
-"""
-"""INSERT OR REPLACE deletes without a word to the triggers on DELETE, unless recursive triggers are switched
-on. A log made before there were these two gets them when it is next opened for writing. Of an event's
-insertion they take 1 to 2 microseconds in a batch and 3.4 alone; its flush takes some hundreds.
-"""
 
 
 def connect_writer(path: Path, *, create: bool, synchronous: str) -> sqlite3.Connection:
@@ -137,7 +125,7 @@ def check_format(connection: sqlite3.Connection, path: Path) -> int:
 
 def schema_sql() -> str:
     """The statements that make an empty log."""
-    return files("store").joinpath("schema.sql").read_text(encoding="utf-8") + _NEVER_REPLACED
+    return files("store").joinpath("schema.sql").read_text(encoding="utf-8")
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -154,7 +142,6 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{_MIGRATIONS[step]}\nPRAGMA user_version = {step + 1};\nCOMMIT;"
         )
-    connection.executescript(_NEVER_REPLACED)
 
 
 def _may_write(folder: Path) -> bool:

@@ -59,6 +59,14 @@ CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
 CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+-- INSERT OR REPLACE deletes without a word to the triggers on DELETE, unless recursive triggers are switched on. In an
+-- event's insertion these two take 1 to 2 microseconds in a batch and 3.4 alone; its flush takes some hundreds.
+CREATE TRIGGER events_are_never_replaced BEFORE INSERT ON events
+WHEN EXISTS (SELECT 1 FROM events WHERE place = NEW.place)
+BEGIN SELECT RAISE(ABORT, 'events are never replaced'); END;
+CREATE TRIGGER branches_are_never_replaced BEFORE INSERT ON branches
+WHEN EXISTS (SELECT 1 FROM branches WHERE id = NEW.id OR name = NEW.name)
+BEGIN SELECT RAISE(ABORT, 'branches are never replaced'); END;
 CREATE TRIGGER branches_are_never_changed BEFORE UPDATE ON branches
 BEGIN SELECT RAISE(ABORT, 'branches are never changed'); END;
 CREATE TRIGGER branches_are_never_deleted BEFORE DELETE ON branches

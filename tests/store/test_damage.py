@@ -457,7 +457,7 @@ def test_a_log_of_format_2_opens_for_ever(tmp_path: Path) -> None:
             assert event.position == 6 and log.verify_chain("main").ok
 
     run(go_on())
-    assert_refused(path, "INSERT OR REPLACE INTO events SELECT * FROM events")  # it has its guards now
+    assert_refused(path, "INSERT OR REPLACE INTO events SELECT * FROM events")
 
 
 async def _open(path: Path, *, create: bool) -> None:

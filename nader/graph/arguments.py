@@ -39,8 +39,8 @@ def read_operation(text: str) -> tuple[str, tuple[tuple[str, Argument], ...], No
         )
     notes: Notes = []
     stripped = text.strip().rstrip(",").strip()
-    if stripped.endswith("),"):
-        stripped = stripped[:-1]
+    if stripped != text.strip():
+        notes.append((text.strip()[:60], stripped[:60]))
     name, opened, rest = stripped.partition("(")
     name = name.strip()
     if not _NAME.fullmatch(name) or (opened and not rest.endswith(")")):
@@ -48,6 +48,8 @@ def read_operation(text: str) -> tuple[str, tuple[tuple[str, Argument], ...], No
         raise ArgumentError(ProblemCode.SYNTAX, message, "Write operation or operation(arguments).")
     operator = _operator(name, notes)
     pieces = _split(rest[:-1])
+    if opened and not pieces:
+        notes.append((stripped[:60], operator.name))
     if len(pieces) > MAX_ARGUMENTS:
         raise ArgumentError(ProblemCode.SIZE_LIMIT, f"The operation has more than {MAX_ARGUMENTS} arguments.")
     if operator.parameters and operator.parameters[0].kind is Kind.LIST:
@@ -276,6 +278,8 @@ def _expression(operator: Operator, parameter: Parameter, text: str, notes: Note
         raise ArgumentError(
             ProblemCode.SYNTAX, message, "Use numbers, B, C, dim, H, W, + - * / // ()."
         ) from error
+    if value.text != "".join(plain.split()):  # letters of another case, batch, 1.0, +1, (C)
+        notes.append((plain.strip()[:60], value.text[:60]))
     if "B" in value.variables and operator.name not in ("reshape", "repeat"):
         message = (
             f"{parameter.name}={value} depends on the batch size B, which only reshape and repeat may use."

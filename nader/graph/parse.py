@@ -17,10 +17,17 @@ MAX_TEXT = 65_536
 MAX_LINE = 2_000
 MAX_PROBLEMS = 50
 MAX_BLOCKS = 16
+MAX_NOTES = 200
 
 _NODE = re.compile(r"(?:[-*]\s+)?([A-Za-z0-9_.]{1,40})\s*:\s*(.*)")
 _ARROW = re.compile(r"-{1,3}>|={1,2}>|→|⟶|⇒")
 _LABEL = re.compile(r"[A-Za-z0-9_.]{1,40}")
+_EDGE = re.compile(
+    r"(?:[-*]\s+)?[(\[{]?\s*\d[\w.,\s()\[\]{}]*(?:-{1,3}>|={1,2}>|→|⟶|⇒)[\w.,\s()\[\]{}>=→⟶⇒-]*;?"
+)
+"""A line that is all edges, for a first look."""
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_OUTSIDE = "nothing: it stands outside the code fence that holds the block"
 
 
 @dataclass
@@ -32,6 +39,21 @@ class _Draft:
     edges: list[tuple[str, str, int]] = field(default_factory=list)  # labels, line
     notes: list[Note] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    unclear: list[tuple[int, str, Problem]] = field(default_factory=list)
+    """Lines that are prose if nothing but prose follows: number, text, what is wrong with it otherwise."""
+
+    def note(self, line: int, written: str, read_as: str) -> None:
+        if len(self.notes) < MAX_NOTES:
+            self.notes.append(Note(line, written[:60], read_as))
+
+    def close_prose(self, *, at_end: bool) -> None:
+        """Settle lines that looked like prose: notes where the block is over, problems where it goes on."""
+        for number, text, problem in self.unclear:
+            if at_end and self.edges:
+                self.note(number, text, "prose after the block")
+            else:
+                self.problems.append(problem)
+        self.unclear.clear()
 
     def syntax(self, line: int, message: str, hint: str = "") -> None:
         self.problems.append(Problem(ProblemCode.SYNTAX, message, line=line, hint=hint))
@@ -83,7 +105,7 @@ def read(text: str) -> tuple[Reading, ...]:
     if len(text) > MAX_TEXT:
         message = f"The text has more than {MAX_TEXT} characters."
         return (_failed(Problem(ProblemCode.SIZE_LIMIT, message, hint="Write a smaller block.")),)
-    drafts = _split(_unfenced(text.splitlines()))
+    drafts = _split(*_unfenced(text.splitlines()))
     return tuple(_finish(draft) for draft in drafts)
 
 
@@ -91,27 +113,40 @@ def _failed(problem: Problem) -> Reading:
     return Reading(Block("block", (), ()), (problem,))
 
 
-def _unfenced(lines: Sequence[str]) -> list[tuple[int, str, str]]:
-    """(line number, text without comment and space, raw text) of the lines that are part of a block.
+def _unfenced(lines: Sequence[str]) -> tuple[list[tuple[int, str, str]], list[Note]]:
+    """(line number, text without comment and space, raw text) of the lines that are part of a block; notes.
 
-    Where the text has code fences with a block inside, only what stands in such fences counts.
+    Where the text has code fences with a part of a block inside, only what stands in such fences counts; and,
+    if no edge stands there, the edges outside.
     """
     fences = [i for i, line in enumerate(lines) if line.lstrip().startswith("```")]
     fenced = set(fences)
-    spans: list[tuple[int, int]] = []
+    chosen: set[int] = set()
     for start, end in zip(fences[::2], [*fences[1::2], len(lines)], strict=False):
         if any(_is_block_line(line) for line in lines[start + 1 : end]):
-            spans.append((start + 1, end))
-    chosen = [i for start, end in spans for i in range(start, end)] if spans else range(len(lines))
-    result = [(i + 1, _uncommented(lines[i]), lines[i]) for i in chosen if i not in fenced]
-    if spans:
-        result.insert(0, (fences[0] + 1, "```", lines[fences[0]]))
-    return [item for item in result if item[1]]
+            chosen.update(range(start + 1, end))
+    notes: list[Note] = []
+    if chosen:
+        notes.append(Note(fences[0] + 1, lines[fences[0]].strip()[:60], "a code fence round the block"))
+        if not any(_EDGE.fullmatch(lines[i].strip()) for i in chosen):
+            chosen.update(i for i, line in enumerate(lines) if _EDGE.fullmatch(line.strip()))
+        outside = (i for i, line in enumerate(lines) if i not in chosen and i not in fenced and line.strip())
+        before = -2
+        for i in outside:
+            if i > before + 1 and len(notes) < MAX_NOTES:  # one note for lines that follow each other
+                notes.append(Note(i + 1, lines[i].strip()[:60], _OUTSIDE))
+            before = i
+    else:
+        chosen = set(range(len(lines)))
+    result = [(i + 1, _uncommented(lines[i]), lines[i]) for i in sorted(chosen - fenced) if lines[i].strip()]
+    return result, notes
 
 
 def _is_block_line(line: str) -> bool:
     stripped = line.strip()
-    return stripped.startswith("##") or bool(_NODE.fullmatch(stripped) and stripped[:1].isdigit())
+    node = _NODE.fullmatch(stripped)
+    numbered = node is not None and node[1][:1].isdigit()
+    return stripped.startswith("##") or numbered or _EDGE.fullmatch(stripped) is not None
 
 
 def _uncommented(line: str) -> str:
@@ -125,14 +160,10 @@ def _uncommented(line: str) -> str:
     return line.strip().rstrip(";").rstrip()
 
 
-def _split(lines: list[tuple[int, str, str]]) -> list[_Draft]:
+def _split(lines: list[tuple[int, str, str]], notes: list[Note]) -> list[_Draft]:
     drafts: list[_Draft] = []
     early: list[tuple[int, str]] = []
-    fenced: list[Note] = []
     for number, line, raw in lines:
-        if line == "```":
-            fenced.append(Note(number, raw.strip()[:60], "a code fence round the block"))
-            continue
         if line.startswith("#"):
             _header(drafts, number, line)
             if len(drafts) > MAX_BLOCKS:
@@ -140,17 +171,20 @@ def _split(lines: list[tuple[int, str, str]]) -> list[_Draft]:
                 return drafts[:1]
             continue
         if not drafts:
-            if not (_NODE.fullmatch(line) and line[0].isdigit()):
-                early.append((number, line))
+            node = _NODE.fullmatch(line)
+            if not (node and node[1][:1].isdigit()):
+                early.append((number, line or raw.strip()))
                 continue
             drafts.append(_Draft("block", notes=[Note(number, "", "a block without a name, called 'block'")]))
         draft = drafts[-1]
+        if line != raw.strip():
+            draft.note(number, raw.strip(), line or "a comment")
         full = (
             len(draft.nodes) > MAX_NODES
             or len(draft.edges) > MAX_EDGES
             or len(draft.problems) >= MAX_PROBLEMS
         )
-        if not full:
+        if line and not full:
             _statement(draft, number, line)
     if not drafts:
         draft = _Draft("block")
@@ -159,9 +193,11 @@ def _split(lines: list[tuple[int, str, str]]) -> list[_Draft]:
             line_number, "The text holds no block.", "Begin with a line ##name##, then nodes, then edges."
         )
         return [draft]
+    for draft in drafts:
+        draft.close_prose(at_end=True)
     drafts[0].notes[:0] = [
-        *fenced,
-        *(Note(number, line[:60], "prose before the block") for number, line in early),
+        *notes,
+        *(Note(number, line[:60], "prose before the block") for number, line in early[:MAX_NOTES]),
     ]
     return drafts
 
@@ -189,17 +225,35 @@ def _statement(draft: _Draft, number: int, line: str) -> None:
     if len(parts) > 1:
         draft.notes.append(Note(number, line[:60], f"{len(parts)} lines"))
     for part in parts:
+        if _may_be_prose(part):
+            draft.unclear.append((number, part, _no_statement(number, part)))
+            continue
+        draft.close_prose(at_end=False)
         node = _NODE.fullmatch(part)
-        if node:
-            draft.nodes.append((node.group(1), number, node.group(2).strip()))
+        if node and not node[2].strip() and not node[1][:1].isdigit():
+            draft.note(number, part, "a heading")
+        elif node:
+            if part[0] in "-*":
+                draft.note(number, part, f"{node[1]}:{node[2].strip()}")
+            draft.nodes.append((node[1], number, node[2].strip()))
         elif _ARROW.search(part):
             _edges(draft, number, part)
         else:
-            draft.syntax(
-                number,
-                f"{part[:60]!r} is neither a node nor an edge.",
-                "Write nodes as index:operation(arguments) and edges as index->index.",
-            )
+            draft.problems.append(_no_statement(number, part))
+
+
+def _no_statement(number: int, part: str) -> Problem:
+    message = f"{part[:60]!r} is neither a node nor an edge."
+    hint = "Write nodes as index:operation(arguments) and edges as index->index."
+    return Problem(ProblemCode.SYNTAX, message, line=number, hint=hint)
+
+
+def _may_be_prose(part: str) -> bool:
+    """Three words or more that are not the definition of a node with a number, nor an edge."""
+    node = _NODE.fullmatch(part)
+    if (node and node[1][:1].isdigit()) or _EDGE.fullmatch(part):
+        return False
+    return " " in part and "(" not in part.split(" ", 1)[0] and len(_WORD.findall(part)) >= 3
 
 
 def _edges(draft: _Draft, number: int, part: str) -> None:

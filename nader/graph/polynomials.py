@@ -28,7 +28,7 @@ Ratio: TypeAlias = tuple[Polynomial, Polynomial]
 _ONE: Polynomial = {(): 1}
 _PRIMES = (2**61 - 1, 2**89 - 1)
 
-MAX_WORK = 160
+MAX_WORK = 100
 """Products and sums of two terms: (H*W+H+W)*(C+dim) takes 35; nothing that a model wrote took more than 5."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -165,6 +166,9 @@ def _node_problems(block: Block, node: Node) -> Iterator[Problem]:
         if value is None and parameter.default is None:
             message = f"{node.op} needs {parameter.name}."
             yield _at(block, node, ProblemCode.ARGUMENT, message, f"Write {operator.signature}.")
+        elif value is not None and parameter.kind is not Kind.PROBABILITY and (broken := _broken(value)):
+            message = f"{parameter.name}={broken} is not a whole number."
+            yield _at(block, node, ProblemCode.ARGUMENT, message, f"Write {math.floor(broken.value) or 1}.")
         elif value is not None and not _fits(value, parameter.kind):
             message = f"{parameter.name} takes {parameter.kind.value}."
             yield _at(block, node, ProblemCode.ARGUMENT, message, f"Write {operator.signature}.")
@@ -172,6 +176,12 @@ def _node_problems(block: Block, node: Node) -> Iterator[Problem]:
         if operator.parameter(name) is None or names.count(name) > 1:
             message = f"{node.op} has no argument {name!r}, or has it twice."
             yield _at(block, node, ProblemCode.ARGUMENT, message, f"Write {operator.signature}.")
+
+
+def _broken(value: Expression | tuple[Expression, ...]) -> Expression | None:
+    """A number written with a fraction where a size or a dimension stands."""
+    items = (value,) if isinstance(value, Expression) else value
+    return next((item for item in items if item.op == "number" and item.value.denominator != 1), None)
 
 
 def _fits(value: Expression | tuple[Expression, ...], kind: Kind) -> bool:

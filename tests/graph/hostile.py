@@ -125,6 +125,11 @@ def _of_size() -> Iterator[str]:
         yield wide(count)
         yield doubling(count)
         yield twins(count)
+    yield long_edges(250)
+    yield reciprocals(250)
+    yield regular(120)
+    yield dense(100, 4)
+    yield dense(250, 3)
     yield "##Huge##\n0:input\n1:output\n2:repeat(1,1,999999,999999)\n3:repeat(1,1,999999,999999)\n0->2->3->1"
 
 
@@ -154,6 +159,47 @@ def twins(count: int) -> str:
             lines += [f"{node}:Add", f"{n - 2}->{node}", f"{n - 1}->{node}"]
     last = count if count % 2 == 0 else count + 1
     return "\n".join([*lines, f"{last}:Add", f"{last - 2}->{last}", f"{last - 1}->{last}", f"{last}->1"])
+
+
+def long_edges(count: int) -> str:
+    """Sums of the one before, of one far before, and of the input: edges across hundreds of layers."""
+    lines = ["##Long##", "0:input", "1:output", "2:ReLU", "0->2", "3:Add", "0->3", "2->3"]
+    for n in range(4, count):
+        far = max(2, n // 2)
+        lines += [f"{n}:Add", f"{n - 1}->{n}", f"{0 if far == n - 1 else far}->{n}", f"0->{n}"]
+    return "\n".join([*dict.fromkeys(lines), f"{count - 1}->1"])
+
+
+def reciprocals(count: int) -> str:
+    """Sums of seven fractions whose denominators have nothing in common: long to multiply out."""
+    rng = random.Random(1)
+    lines = ["##Fractions##", "0:input", "1:output"]
+    for n in range(2, count):
+        parts = (f"1/({rng.choice('CHW')}+{rng.randrange(1, 99)}*dim)" for _ in range(7))
+        lines.append(f"{n}:Conv2d(out_channels={'+'.join(parts)}+C,kernel_size=1)")
+    return "\n".join([*lines, "0->" + "->".join(map(str, range(2, count))) + "->1"])
+
+
+def regular(count: int) -> str:
+    """Sources and sums where every one has three neighbours, drawn at random: no label tells any apart."""
+    rng = random.Random(1)
+    orders = [rng.sample(range(count), count) for _ in range(3)]
+    lines = ["##Regular##", "0:input", "1:output", "2:Add", "2->1"]
+    for n in range(count):
+        lines += [f"{3 + n}:ReLU", f"{3 + count + n}:Add", f"0->{3 + n}", f"{3 + count + n}->2"]
+    edges = (f"{3 + n}->{3 + count + order[n]}" for n in range(count) for order in orders)
+    return "\n".join([*lines, *dict.fromkeys(edges)])
+
+
+def dense(count: int, inputs: int) -> str:
+    """Sums of a few of all that is before."""
+    rng = random.Random(count)
+    sources = {n: rng.sample([0, *range(2, n)], min(inputs, n - 1)) for n in range(2, count)}
+    ends = set(range(2, count)) - {source for found in sources.values() for source in found}
+    lines = ["##Dense##", "0:input", "1:output", f"{count}:Add", f"{count}->1"]
+    lines += [f"{n}:{'Add' if len(found) > 1 else 'ReLU'}" for n, found in sources.items()]
+    lines += [f"{source}->{n}" for n, found in sources.items() for source in found]
+    return "\n".join([*lines, *(f"{n}->{count}" for n in sorted(ends))])
 
 
 def _of_form() -> Iterator[str]:

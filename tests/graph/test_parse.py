@@ -5,7 +5,19 @@ import json
 import pytest
 from hypothesis import given
 
-from nader.graph import Block, BlockError, Design, ProblemCode, make_node, parse, parse_all, print_block
+from nader.graph import (
+    Block,
+    BlockError,
+    Design,
+    ProblemCode,
+    Role,
+    check,
+    from_nas_bench_201,
+    make_node,
+    parse,
+    parse_all,
+    print_block,
+)
 from tests.conftest import shared_data
 from tests.graph.strategies import drafts
 
@@ -300,3 +312,113 @@ def test_the_ways_models_spell_are_read():
         except BlockError as error:
             refused.append({problem.code for problem in error.problems})
     assert len(refused) <= 8, refused
+
+
+# --- every liberty is told, and nothing is left out in silence ---
+
+
+def told(text):
+    return [(note.line, note.written, note.read_as) for note in parse(text).notes]
+
+
+@pytest.mark.parametrize(
+    ("operation", "written", "read_as"),
+    [
+        ("Conv2d(out_channels=c,kernel_size=3)", "c", "C"),
+        ("Conv2d(out_channels=DIM/2,kernel_size=3)", "DIM/2", "dim/2"),
+        ("reshape(batch,C,H,W)", "batch", "B"),
+        ("softmax(dim=1.0)", "1.0", "1"),
+        ("Conv2d(out_channels=C,kernel_size=3.0)", "3.0", "3"),
+        ("mean(dim=+1)", "+1", "1"),
+        ("Conv2d(out_channels=(C),kernel_size=3)", "(C)", "C"),
+        ("BN # batch norm", "2:BN # batch norm", "2:BN"),
+        ("BN // batch norm", "2:BN // batch norm", "2:BN"),
+        ("BN;", "2:BN;", "2:BN"),
+        ("BN,", "BN,", "BN"),
+        ("ReLU()", "ReLU()", "ReLU"),
+    ],
+)
+def test_every_liberty_with_an_operation_leaves_a_note(operation, written, read_as):
+    assert told(block("0:input", "1:output", f"2:{operation}", "0->2", "2->1")) == [(4, written, read_as)]
+
+
+def test_comments_bullets_and_headings_leave_notes():
+    text = "##b##\nNodes:\n0:input\n1:output\n- 2:BN\n# the edges\n0->2\n2->1\n"
+    assert told(text) == [
+        (2, "Nodes:", "a heading"),
+        (5, "- 2:BN", "2:BN"),
+        (6, "# the edges", "a comment"),
+    ]
+    assert parse(text).edges == ((0, 2), (2, 1))
+
+
+def test_a_plain_block_leaves_no_note():
+    assert not told(
+        block("0:input", "1:output", "2:Conv2d(out_channels=C/4*3, kernel_size=(3, 1))", "0->2", "2->1")
+    )
+
+
+NODES = "##b##\n0:input\n1:output\n2:BN\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```\n{NODES}```\nEdges:\n```\n0->2\n2->1\n```\n",
+        f"```\n{NODES}```\n0->2\n2->1\n",
+        f"Nodes:\n```\n{NODES}```\nand these edges:\n- 0->2\n- 2->1\n",
+    ],
+)
+def test_edges_in_another_fence_or_after_it_are_read(text):
+    assert parse(text).edges == ((0, 2), (2, 1))
+
+
+def test_what_stands_outside_the_fence_is_told():
+    text = f"Here it is.\nAs you asked.\n\n```\n{NODES}0->2\n2->1\n```\nThe edge 3->4 is gone.\n0->1\n"
+    assert parse(text).edges == ((0, 2), (2, 1))
+    outside = "nothing: it stands outside the code fence that holds the block"
+    assert [note for note in told(text) if note[2] == outside] == [
+        (1, "Here it is.", outside),
+        (12, "The edge 3->4 is gone.", outside),
+    ]
+
+
+def test_prose_after_the_last_edge_is_a_note():
+    text = (
+        f"{NODES}0->2\n2->1\n\nThis block normalises the input.\nNote: it is the path 0 -> 2 that does it.\n"
+    )
+    assert parse(text).edges == ((0, 2), (2, 1))
+    assert [note[0] for note in told(text) if note[2] == "prose after the block"] == [8, 9]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{NODES}0->2\nThis block normalises the input.\n2->1\n",  # what follows may hang on it
+        f"{NODES}This block has no edges at all.\n",
+        f"{NODES}0->2\n2->1\n3 - > 1\n",  # an edge that went wrong
+        f"{NODES}0->2\n2->1\n3:Frobnicate the whole input\n",
+    ],
+)
+def test_a_line_that_could_have_meant_something_is_a_problem(text):
+    assert problems_of(text)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["Conv2d(out_channels=C,kernel_size=3.7)", "Conv2d(out_channels=2.5,kernel_size=3)", "reshape(B,C,2.5,W)",
+     "Conv2d(out_channels=C,kernel_size=3,groups=1.5)", "MaxPool2d(kernel_size=3,stride=1.2)"],
+)  # fmt: skip
+def test_a_number_with_a_fraction_is_no_size(operation):
+    verdict = check(block("0:input", "1:output", f"2:{operation}", "0->2", "2->1"), Role.CELL)
+    (problem,) = verdict.problems
+    assert problem.code is ProblemCode.ARGUMENT
+    assert (problem.node, problem.line) == (2, 4)
+    assert "is not a whole number" in problem.message
+
+
+def test_what_is_no_text_is_said_so():
+    with pytest.raises(TypeError, match="the text of a block is a str, not NoneType"):
+        parse(None)
+    with pytest.raises(TypeError, match="a NAS-Bench-201 cell is a str, not NoneType"):
+        from_nas_bench_201(None)

@@ -218,6 +218,9 @@ def topological_order(graph: Graph) -> list[int]:
         for name, source in arguments.items():
             if "B" in variables_of(source) and operation not in ("reshape", "repeat"):
                 raise Refused(f"{operation} hangs on the batch size")
+            whole = (item.value for item in items_of(source) if isinstance(item, ast.Constant))
+            if name != "prob" and any(value != int(value) for value in whole):  # type: ignore[arg-type]
+                raise Refused(f"{operation} by a number that is not whole")
             if name in ("dim", "dims") and variables_of(source):
                 raise Refused(f"{operation} takes dimensions as plain numbers")
     order: list[int] = []

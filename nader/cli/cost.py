@@ -6,6 +6,7 @@ from rich.text import Text
 from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunArgument, WorkspaceOption
 from nader.cli.output import clean, count, duration, money, print_json, stdout, table
 from nader.cli.reading import Run, open_run
+from nader.cli.show import stopped_text
 from nader.workspace import LIBRARY
 from store.projections.ledger import Totals
 
@@ -68,6 +69,8 @@ def _print(console: Console, run: Run) -> None:
     if total.uncertain_tokens:
         unsaid = f"at most {count(total.uncertain_tokens)} tokens more, {money(total.uncertain_cost)}"
         console.print(Text(f"{unsaid}, for tries of which the server said nothing.", style="yellow"))
+    if total.stopped_early:
+        console.print(Text(f"Hopeless trainings {stopped_text(total)}."))
     waiting = len(ledger.open_requests(upto))
     if waiting:
         console.print(Text(f"{waiting} requests have no end yet.", style="yellow"))

@@ -110,7 +110,14 @@ def spent_text(spent: Totals) -> str:
         parts.append(f"at most {money(spent.uncertain_cost)} more for tries without a word")
     if spent.trainings or spent.train_seconds:
         parts.append(f"training {duration(spent.train_seconds)}")
+    if spent.stopped_early:
+        parts.append(stopped_text(spent))
     return ", ".join(parts)
+
+
+def stopped_text(spent: Totals) -> str:
+    """What was saved by stopping hopeless candidates early."""
+    return f"stopped early: {spent.stopped_early}, epochs saved: {spent.epochs_saved}"
 
 
 def _print_drafts(console: Console, run: Run, candidate: Candidate, all_of_them: bool) -> None:

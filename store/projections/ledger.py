@@ -17,8 +17,11 @@ from events.llm import (
     EmbeddingFailed,
     EmbeddingRequested,
 )
-from events.training import TrainingCompleted, TrainingFailed
+from events.training import TrainingCompleted, TrainingFailed, TrainingRequested
 from store.projections.base import Projection
+
+HOPELESS = "hopeless"
+"""Kind of a training's failure: it was stopped early, and the epochs that were left are saved."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ class Totals:
     reused: int = 0
     """Results of equal trainings that were adopted."""
     train_seconds: float = 0.0
+    stopped_early: int = 0
+    """Trainings that were stopped as hopeless; they count among the failures too."""
+    epochs_saved: int = 0
+    """Epochs that those would have run still."""
     wait_seconds: float = 0.0
     """Waited for answers, summed over calls, pauses between tries included."""
 
@@ -272,7 +279,11 @@ class Ledger(Projection):
     def on_TrainingFailed(self, envelope: Envelope) -> None:
         event = envelope.event
         assert isinstance(event, TrainingFailed)
-        self._enter(envelope, "", Totals(training_failures=1, train_seconds=event.seconds))
+        failed = Totals(training_failures=1, train_seconds=event.seconds)
+        if event.kind == HOPELESS:
+            left = _epochs_left(self._requests.get(envelope.causation or 0), event)
+            failed += Totals(stopped_early=1, epochs_saved=left)
+        self._enter(envelope, "", failed)
 
     def on_ResultReused(self, envelope: Envelope) -> None:
         self._enter(envelope, "", Totals(reused=1))
@@ -302,6 +313,13 @@ class Ledger(Projection):
 def _agent(request: Envelope) -> str:
     event = request.event
     return event.agent if isinstance(event, ChatRequested | EmbeddingRequested) else request.actor
+
+
+def _epochs_left(request: Envelope | None, ended: TrainingFailed) -> int:
+    """Epochs that a training would have run after its end."""
+    asked = request.event if request is not None else None
+    planned = asked.recipe.get("epochs") if isinstance(asked, TrainingRequested) else None
+    return max(0, planned - ended.epochs) if isinstance(planned, int) else 0
 
 
 def _spent(event: ChatCompleted | ChatFailed, *, chat_calls: int = 0, chat_failures: int = 0) -> Totals:

@@ -3,6 +3,7 @@ workers: each costs the one candidate, is explained in the log, and the next can
 """
 
 import asyncio
+import json
 import os
 import resource
 import signal
@@ -13,6 +14,8 @@ import pytest
 
 from nader.assembly import slots_of, watched
 from nader.campaign import Campaign
+from nader.cli import main
+from nader.cli.show import spent_text
 from nader.graph import base_design
 from nader.settings import load_settings
 from nader.training import LocalBackend
@@ -39,15 +42,23 @@ FAULTS = {
     "NaN on purpose": Fault("nan", "became NaN or infinite"),
     "the disk is full": Fault("disk-full", "could not be written"),
     "the data are gone": Fault("data-missing", "is not there"),
+    "it learns nothing": Fault("hopeless", "Stopped after epoch"),
 }
 SIGNALS = {"an endless loop": signal.SIGSTOP, "SIGKILL": signal.SIGKILL, "SIGSEGV": signal.SIGSEGV}
 
 
-def huge_design():
-    """A cell that blows each map up to 2,000 by 2,000: 64 MB an image at width 4, before what follows it."""
+def design_of(*operations):
+    """A design whose cell does these things one after the other."""
     text = base_design("resnet-basic").to_text()
-    nodes = "0:input\n1:output\n2:repeat(1,1,250,250)\n3:ReLU\n4:AdaptiveAvgPool2d(output_size=(H,W))\n"
-    return f"##Huge##\n{nodes}0->2->3->4->1\n" + text[text.index("##ResNetBasic_stem") :]
+    nodes = [f"{number}:{operation}" for number, operation in enumerate(("input", "output", *operations))]
+    path = "->".join(map(str, (0, *range(2, len(nodes)), 1)))
+    return "\n".join(["##Odd##", *nodes, path, text[text.index("##ResNetBasic_stem") :]])
+
+
+HUGE = design_of("repeat(1,1,250,250)", "ReLU", "AdaptiveAvgPool2d(output_size=(H,W))")
+"""Blows each map up to 2,000 by 2,000: 64 MB an image at width 4, before what follows it."""
+BLIND = design_of("AdaptiveAvgPool2d(output_size=(1,1))", "softmax(dim=2)", "repeat(1,1,H,W)")
+"""Gives ones, whatever comes in."""
 
 
 class Unlucky(LocalBackend):
@@ -69,9 +80,12 @@ class Unlucky(LocalBackend):
         self.met[folder.name] = name
         if name == "a block that allocates 100 GB":
             batch = job.recipe.model_copy(update={"batch": 1600})
-            job = job.model_copy(update={"design": huge_design(), "width": 4, "recipe": batch})
+            job = job.model_copy(update={"design": HUGE, "width": 4, "recipe": batch})
         if name == "NaN on purpose":
             job = job.model_copy(update={"recipe": job.recipe.model_copy(update={"lr": 1e30})})
+        if name == "it learns nothing":
+            still = job.recipe.model_copy(update={"lr": 1e-9})
+            job = job.model_copy(update={"design": BLIND, "width": 4, "recipe": still})
         away = self._data.with_name("away")
         if name == "the data are gone":
             self._data.rename(away)
@@ -97,14 +111,14 @@ def unlucky(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unlucky")
     data, recipe = folder / "images", folder / "recipe.toml"
     write_image_folder(data, each=40)
-    recipe.write_text('deviates_from = "digits"\nepochs = 3\nbatch = 16\ncheckpoint_every = 1\n')
+    recipe.write_text('deviates_from = "digits"\nepochs = 6\nbatch = 16\ncheckpoint_every = 1\n')
     settings = load_settings(
         sets=(
-            f"search.candidates={2 * len(FAULTS)}", "search.width=7", "search.lookahead=0",
+            f"search.candidates={2 * len(FAULTS)}", "search.width=8", "search.lookahead=0",
             "search.base=resnet-basic", "synchronous=NORMAL", "training.dataset=image-folder-8",
             f"training.data_dir={data}", f"training.recipe={recipe}", "training.slots=1",
             "training.device=cpu", "training.max_params=20000", "training.memory_gb=2",
-            "training.heartbeat_s=6",
+            "training.heartbeat_s=6", "training.hopeless=true",
         )
     )  # fmt: skip
 
@@ -153,3 +167,18 @@ def test_the_campaign_with_every_fault_is_whole_and_all_others_are_trained(unluc
     assert len([c for c in made if c.trained]) == len(FAULTS)
     assert not [e for e in events(folder) if e.type == "HandlerFailed"]
     assert {e.event.slot for e in events(folder) if e.type == "TrainingStarted"} == {"slot 0 (cpu)"}
+
+
+def test_what_stopping_the_hopeless_one_saved_is_told(unlucky, capsys):
+    folder, met = unlucky
+    hopeless = next(e for job, e in ends_of(folder) if met.get(job) == "it learns nothing")
+    evidence = json.loads(hopeless.detail)
+    assert hopeless.epochs == evidence["epoch"] < 6, "the base's own curve came as far as the worker"
+    assert evidence["observed"] < evidence["threshold"] < evidence["expected"]
+    views, _ = folded(folder)
+    spent = views.ledger.totals()
+    assert (spent.stopped_early, spent.epochs_saved) == (1, 6 - hopeless.epochs)
+    said = f"stopped early: 1, epochs saved: {6 - hopeless.epochs}"
+    assert said in spent_text(spent)
+    assert main(["cost", "-w", str(folder)]) == 0
+    assert said in capsys.readouterr().out

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.text import Text
 
+from events import EventError
 from events.reflection import ReflectionRequested
 from nader.cli.candidates import gain_text
 from nader.cli.log import when
@@ -51,7 +52,11 @@ def _row(log: Reader, info: BranchInfo) -> dict[str, Any]:
         "fork_position": info.fork_position, "created": info.created, "events": head.position,
         "head": head.hash,
     }  # fmt: skip
-    views, history = fold(log, info.name)
+    try:
+        views, history = fold(log, info.name)
+    except EventError as error:  # the others are to be seen all the same
+        nothing = dict.fromkeys(("designer", "dataset", "best"))
+        return row | nothing | {"state": f"cannot be read: {error}", "trained": 0}
     status, best = views.status, views.best()
     if info.name.startswith(LIBRARY):
         found = f"{views.knowledge.count()} inspirations"

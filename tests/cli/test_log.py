@@ -156,5 +156,9 @@ def test_an_event_that_cannot_be_read_is_shown_and_nothing_is_folded_over_it(
     head = nader("log", "run-1", "--json", "-w", workspace).lines[-2:]
     assert [line["type"] for line in head] == [event.type, "CampaignPaused"], "the log hides nothing"
     assert head[0]["event"] == (event.payload if event.payload.startswith("[") else json.loads(event.payload))
+    states = {row["name"]: row["state"] for row in nader("runs", "--json", "-w", workspace).json["runs"]}
+    assert said in states["run-1"] and states["other"].startswith("finished"), (
+        "the other run is still told of"
+    )
     out = nader("log", "run-1", "--full", "--from", head[0]["position"], "-w", workspace).out
     assert event.type in out and ("cannot be read" in out or "no time" in out) and "later" in out

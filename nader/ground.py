@@ -166,6 +166,14 @@ def library_positions(settings: CampaignSettings, log: Reader | None) -> dict[st
 def preflight(settings: CampaignSettings, workspace: Workspace, text: str, ground: Ground) -> None:
     """Everything that would end a campaign in its first minutes, said before it starts."""
     workspace.create()
+    check_start(settings, text, ground)
+
+
+def check_start(settings: CampaignSettings, text: str, ground: Ground) -> None:
+    """That data, machine and base design are as the settings want them; changes nothing.
+
+    Raises `SettingsError` or `WorkspaceError` with one sentence.
+    """
     status = data_status(settings.training.dataset, data_dir_of(settings))
     if not status.ready:
         raise WorkspaceError(status.message)

@@ -1,6 +1,7 @@
 """`nader doctor`: what works on this machine, and what to do about the rest."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,10 @@ def doctor(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the installation: versions, device, data sets, key, disk, and what may get in the way.
+    """Check the installation: versions, device, data sets, key, disk, and whether a campaign would start.
+
+    With a file or `--set`, it checks what those settings ask for: data, recipe, device, base design, and
+    whether so many trainings at once fit on the cores and in the memory.
 
     Each line says what works, or what does not and what to do about it. With `--llm`: is the endpoint
     reachable, does it have the model, how long may a prompt be, how long are its embeddings. Exit status 1
@@ -43,8 +47,9 @@ def doctor(
     """
     from nader.cli import health, machine
 
-    chosen = load_settings(file, None, sets or [])
-    findings = [*health.look(workspace, data or chosen.training.data_dir), *machine.look()]
+    changes = [*(sets or []), *([f"training.data_dir={json.dumps(data)}"] if data else [])]
+    chosen = load_settings(file, None, changes)
+    findings = [*health.look(workspace, chosen), *machine.look(chosen.training)]
     if llm:
         findings += asyncio.run(health.endpoint(chosen))
     report(findings, as_json)

@@ -14,6 +14,8 @@ from pathlib import Path
 from nader import __version__
 from nader.cli.finding import Finding, Standing, note, ok, problem
 from nader.cli.output import clean, size
+from nader.errors import NaderError
+from nader.ground import base_text, check_start, designer_of, ground_of, resolve_backend
 from nader.settings import CampaignSettings
 
 PACKAGES = ("nader", "actors", "events", "store", "prompts")
@@ -118,6 +120,32 @@ def vectors() -> Finding:
     return ok("sqlite-vec", f"{version} in apsw's SQLite {apsw.sqlite_lib_version()}")
 
 
+def settings_work(settings: CampaignSettings) -> Iterator[Finding]:
+    """Whether a campaign by these settings would start, as `nader run` itself checks it."""
+    try:
+        resolved = resolve_backend(settings)
+        ground = ground_of(resolved, {})
+        check_start(resolved, base_text(resolved.search.base), ground)
+    except NaderError as error:
+        yield problem("settings", str(error), "change the settings, or mend what they name")
+    else:
+        training = resolved.training
+        yield ok(
+            "settings",
+            f"{training.dataset} by the recipe {ground.recipe['name']}, from {resolved.search.base}",
+        )
+        yield ok("designer", f"`nader run` would use {_designer(resolved)}")
+
+
+def _designer(settings: CampaignSettings) -> str:
+    named = {
+        "rule-based": "the built-in rule-based designer",
+        "inbox": "the inbox: a person answers",
+        "openai": f"a language model ({clean(designer_of(settings))}); `nader doctor --llm` asks it",
+    }
+    return named[settings.llm.backend]
+
+
 def data_sets(folder: str | None) -> Iterator[Finding]:
     """Which data sets can be used."""
     from nader.training import DATASETS, data_status
@@ -138,7 +166,7 @@ def data_sets(folder: str | None) -> Iterator[Finding]:
 
 
 def model(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Which designer a campaign would use; whether there is a key, never which."""
+    """Whether there is an endpoint and a key, never which."""
     has_key = bool(environment.get("OPENAI_API_KEY", "").strip())
     url = environment.get("OPENAI_BASE_URL", "").strip()
     if url:
@@ -154,12 +182,6 @@ def model(environment: Mapping[str, str]) -> Iterator[Finding]:
             "" if url else "set it, or OPENAI_BASE_URL, to design with a language model",
         )
     )
-    designer = (
-        "a language model; `nader doctor --llm` asks it"
-        if has_key or url
-        else "the built-in rule-based designer"
-    )
-    yield ok("designer", f"`nader run` would use {designer}")
 
 
 async def endpoint(settings: CampaignSettings) -> list[Finding]:
@@ -235,13 +257,14 @@ def terminal() -> Finding:
     return note("terminal", f"encoding {encoding or 'unknown'}", "set PYTHONUTF8=1 to see every character")
 
 
-def look(folder: Path, data: str | None) -> Iterator[Finding]:
-    """The findings about this installation."""
+def look(folder: Path, settings: CampaignSettings) -> Iterator[Finding]:
+    """The findings about this installation, for a campaign by these settings."""
     yield from versions()
     yield from shadowing()
     yield judge_sqlite(sqlite3.sqlite_version)
     yield vectors()
-    yield from data_sets(data)
+    yield from data_sets(settings.training.data_dir)
     yield from model(os.environ)
+    yield from settings_work(settings)
     yield from workspace(folder)
     yield terminal()

@@ -7,12 +7,15 @@ gathers the facts of this one.
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nader.assembly import slots_of
 from nader.cli.finding import Finding, note, ok, problem
-from nader.cli.output import size
+from nader.cli.output import number_of, size
+from nader.settings import TrainingSettings
+from nader.training.slots import BYTES_PER_CPU_SLOT, gpu_sign, share_of_memory, usable_gpus
 
 ENOUGH_SHM = 512 << 20
 """Bytes of shared memory below which Ray and multi-process loaders fail in ways that are hard to
@@ -56,7 +59,7 @@ def judge_gpus(gpus: Gpus) -> Finding:
         names = ", ".join(f"{name} ({size(memory)})" for name, memory in gpus.seen)
         return ok("device", f"{len(gpus.seen)} GPU{'s' if len(gpus.seen) > 1 else ''}: {names}")
     if gpus.mps:
-        return ok("device", "Apple GPU (mps)")
+        return note("device", "CPU: trainings do not use the Apple GPU (mps)")
     if not gpus.present:
         return ok("device", "CPU (this machine shows no GPU)")
     if not gpus.built_for:
@@ -121,21 +124,49 @@ def judge_memory(available: int | None) -> Finding:
     return note("memory", f"only {size(available)} available", "set training.slots=1, or end other programs")
 
 
-def look() -> Iterator[Finding]:
-    """The findings about this machine."""
+def judge_slots(devices: Sequence[str], threads: int, cores: float, memory: int) -> Finding:
+    """Whether the trainings that would run at once have a core for each thread, and memory enough.
+
+    `devices` has one entry a slot; `memory` is what a worker may use, in bytes.
+    """
+    said = f"{number_of(len(devices), 'training')} at once, {number_of(threads, 'thread')} each"
+    usable = max(1, int(cores))
+    on_cpu = sum(device == "cpu" for device in devices)
+    if on_cpu * threads > usable:
+        return problem(
+            "slots",
+            f"{said}, on {number_of(usable, 'usable core')}",
+            f"set training.slots to at most {max(1, usable // threads)}, or training.threads to less: "
+            "threads that wait for a core slow all others",
+        )
+    if memory < BYTES_PER_CPU_SLOT:
+        return problem(
+            "slots",
+            f"{said}, with {size(memory)} of memory each; torch and a small data set take "
+            f"{size(BYTES_PER_CPU_SLOT)}",
+            "set training.slots to less, or training.memory_gb to more",
+        )
+    return ok("slots", f"{said}, each with up to {size(memory)} of memory")
+
+
+def look(training: TrainingSettings) -> Iterator[Finding]:
+    """The findings about this machine, for trainings by these settings."""
     yield judge_gpus(_gpus())
-    yield from judge_cores(_cores())
+    cores = _cores()
+    yield from judge_cores(cores)
     yield judge_memory(_available_memory())
     yield judge_shared_memory(_shared_memory())
+    if training.backend == "local":
+        devices = [slot.device for slot in slots_of(training)]
+        share = min(share_of_memory(len(devices)), int(training.memory_gb * 1e9))
+        yield judge_slots(devices, training.threads, cores.usable, share)
 
 
 def _gpus() -> Gpus:
     import torch
 
-    seen: tuple[tuple[str, int], ...] = ()
-    if torch.cuda.is_available():
-        devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-        seen = tuple((device.name, device.total_memory) for device in devices)
+    devices = [torch.cuda.get_device_properties(index) for index in range(usable_gpus())]
+    seen = tuple((device.name, device.total_memory) for device in devices)
     built_for = torch.version.cuda or getattr(torch.version, "hip", None) or ""
     mps = getattr(torch.backends, "mps", None)
     return Gpus(
@@ -158,10 +189,7 @@ def _present_gpu() -> str:
             said = None
         if said is not None and said.returncode == 0 and said.stdout.strip():
             return said.stdout.strip().splitlines()[0]
-    for device in ("/dev/nvidia0", "/dev/kfd"):
-        if Path(device).exists():
-            return device
-    return ""
+    return gpu_sign()
 
 
 def _cores() -> Cores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,15 +35,21 @@ def make_slots(devices: list[str]) -> tuple[Slot, ...]:
     return tuple(Slot(i, device) for i, device in enumerate(devices))
 
 
-def present_gpus() -> int:
-    """NVIDIA GPUs the kernel driver shows, whether or not torch can use them."""
-    folder = Path("/proc/driver/nvidia/gpus")
-    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+SIGNS = (
+    "/proc/driver/nvidia/gpus", "/dev/nvidia0", "/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg",
+)  # fmt: skip
+"""What a system shows that has a GPU torch may use: NVIDIA's driver, also on Jetson, ROCm's, WSL2's."""
+
+
+def gpu_sign() -> str:
+    """How the system shows a GPU, whether or not torch can use it; empty where nothing does."""
+    found = next((sign for sign in SIGNS if Path(sign).exists()), None)
+    return found or shutil.which("nvidia-smi") or ""
 
 
 def usable_gpus() -> int:
-    """GPUs torch can use. Imports torch only on a machine that has one."""
-    if present_gpus() == 0:
+    """GPUs torch can use, by CUDA or ROCm. Imports torch only on a machine that shows one."""
+    if not gpu_sign():
         return 0
     import torch
 

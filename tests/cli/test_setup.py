@@ -1,13 +1,24 @@
 """`nader doctor`, `nader settings`, `nader data`: what is there, what is missing, what to do."""
 
+import shutil
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from nader.cli import health
+import nader.training.slots as places
+from nader.cli import health, machine
 from nader.cli.finding import Standing
-from nader.cli.machine import Cores, Gpus, judge_cores, judge_gpus, judge_memory, judge_shared_memory
+from nader.cli.machine import (
+    Cores,
+    Gpus,
+    judge_cores,
+    judge_gpus,
+    judge_memory,
+    judge_shared_memory,
+    judge_slots,
+)
 from nader.settings import load_settings
 from tests.cli.conftest import Nader
 
@@ -20,7 +31,7 @@ SEEN = (("H100", 80 << 30),)
         (Gpus("2.4", "12.4", SEEN, "H100"), "ok", "1 GPU: H100 (80.0 GiB)", ""),
         (Gpus("2.4", "12.4", SEEN * 2, "H100"), "ok", "2 GPUs", ""),
         (Gpus("2.4", "", (), ""), "ok", "CPU (this machine shows no GPU)", ""),
-        (Gpus("2.4", "", (), "", mps=True), "ok", "Apple GPU", ""),
+        (Gpus("2.4", "", (), "", mps=True), "note", "trainings do not use the Apple GPU", ""),
         (
             Gpus("2.4+cpu", "", (), "/dev/nvidia0"),
             "problem",
@@ -56,6 +67,63 @@ def test_a_gpu_that_torch_does_not_use_is_named_with_the_cause(
 )
 def test_threads_that_fight_for_cores_are_named(cores: Cores, standings: list[str]) -> None:
     assert [finding.standing for finding in judge_cores(cores)] == standings
+
+
+@pytest.mark.parametrize(
+    ("slots", "threads", "memory", "standing", "said"),
+    [
+        (2, 1, 4 << 30, "ok", "2 trainings at once, 1 thread each"),
+        (16, 1, 4 << 30, "problem", "on 2 usable cores"),
+        (1, 4, 4 << 30, "problem", "1 training at once, 4 threads each, on 2 usable cores"),
+        (2, 1, 100 << 20, "problem", "with 100.0 MiB of memory each"),
+    ],
+)
+def test_trainings_that_fit_neither_cores_nor_memory_are_named(
+    slots: int, threads: int, memory: int, standing: str, said: str
+) -> None:
+    finding = judge_slots(["cpu"] * slots, threads, 2.0, memory)
+    assert (finding.standing, said in finding.what) == (standing, True), finding
+    assert judge_slots(["cuda:0"] * 16, 1, 2.0, 4 << 30).standing is Standing.OK
+
+
+@pytest.mark.parametrize(
+    ("area", "said", "change"),
+    [
+        ("settings", "There is no recipe 'nope'", "training.recipe=nope"),
+        ("settings", "cifar100", "training.dataset=cifar100"),
+        ("settings", "torch finds no such GPU here", "training.device=cuda:99"),
+        ("settings", "names a Ray cluster, and trainings run here", "training.address=head:6379"),
+        ("settings", "search.base = 'nope'", "search.base=nope"),
+        ("slots", "400 trainings at once", "training.slots=400"),
+    ],
+)
+def test_the_doctor_looks_at_what_the_settings_ask_for(
+    nader: Nader, tmp_path: Path, area: str, said: str, change: str
+) -> None:
+    cpu = [] if "device" in change else ["--set", "training.device=cpu"]
+    told = nader("doctor", "--json", "-w", tmp_path, "--data", tmp_path, "--set", change, *cpu)
+    findings = [f for f in told.json["findings"] if f["area"] == area and f["standing"] == "problem"]
+    assert told.status == 1 and len(findings) == 1 and said in findings[0]["what"], told.json["findings"]
+
+
+def test_the_doctor_and_the_trainings_find_the_same_gpus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As under WSL2, where torch sees a GPU and the driver's folder is not there."""
+    import torch
+
+    properties = SimpleNamespace(name="H100", total_memory=80 << 30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    wsl = places.SIGNS
+    monkeypatch.setattr(places, "SIGNS", (str(tmp_path / "dxg"),))
+    assert (places.usable_gpus(), machine._gpus().seen) == (0, ())
+    (tmp_path / "dxg").touch()
+    assert places.usable_gpus() == 2 and machine._gpus().seen == (("H100", 80 << 30),) * 2
+    assert [slot.device for slot in places.suggest_slots()] == ["cuda:0", "cuda:1"]
+    assert "/dev/dxg" in wsl and "/dev/kfd" in wsl
 
 
 def test_little_shared_memory_and_little_memory_are_named() -> None:

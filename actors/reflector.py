@@ -44,6 +44,9 @@ CATEGORY_OF_FAILURE = {
 }
 """Categories of experience for failed trainings; others keep the failure's own kind."""
 
+OF_THE_MACHINE = frozenset({"disk-full", "data-missing", "data-changed", "lost-node", "no-room", "cancelled"})
+"""Failures that say nothing about the design, and so leave no experience with its suggestion."""
+
 ADVICE_ON_FAILURE = {
     "divergence": "A modification like this one kept the network from learning; keep an identity path and "
     "normalise before activations, so that the loss falls from the first epochs.",
@@ -85,7 +88,7 @@ class Reflector(Agent):
         if candidate.trained and parent.validation is not None and candidate.validation is not None:
             gain = candidate.validation - parent.validation
             found.append(await self._from_result(ctx, settings, candidate, parent, gain))
-        elif candidate.failed:
+        elif candidate.failed and candidate.failure not in OF_THE_MACHINE:
             found.append(_from_failure(candidate))
         await self._record(ctx, settings, candidate, found, gain)
         await ctx.emit(

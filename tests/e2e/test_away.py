@@ -77,3 +77,14 @@ def test_a_training_that_finishes_between_them_breaks_the_row(tmp_path):
 def test_a_networks_own_failure_does_not_break_the_row(tmp_path):
     ending = run_campaign(tmp_path, SMALL, Failing({1: FULL, 2: WRONG, 3: FULL}))
     assert ending.kind == "paused" and failures(tmp_path) == ["disk-full", "nan"]
+
+
+def test_a_failure_of_the_machine_teaches_nothing_about_the_design(tmp_path):
+    assert run_campaign(tmp_path, SMALL, Failing({1: FULL, 2: WRONG})).kind == "finished"
+    log = events(tmp_path)
+    kinds = {e.event.candidate: e.event.kind for e in log if e.type == "CandidateFailed"}
+    assert sorted(kinds.values()) == ["disk-full", "nan"]
+    full, nan = sorted(kinds, key=kinds.__getitem__)
+    taught = {e.event.candidate: e.event.category for e in log if e.type == "ExperienceRecorded"}
+    assert taught[nan] == "divergence" and full not in taught
+    assert {full, nan} <= {e.event.candidate for e in log if e.type == "CandidateClosed"}

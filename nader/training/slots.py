@@ -59,7 +59,7 @@ def usable_gpus() -> int:
 def cpu_slots() -> int:
     """Cores of this process's affinity and cgroup quota, as far as memory reaches; at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(affinity, _quota(), memory_bytes() // BYTES_PER_CPU_SLOT))
+    return max(1, min(affinity, _quota(), share_of_memory(1) // BYTES_PER_CPU_SLOT))
 
 
 def share_of_memory(slots: int) -> int:

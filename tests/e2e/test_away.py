@@ -12,6 +12,9 @@ FULL = Failed(
     kind=FailureKind.DISK_FULL, message="checkpoint.safetensors could not be written: no space left."
 )
 GONE = Failed(kind=FailureKind.DATA_MISSING, message="The image folder /data is not there.")
+NO_ROOM = Failed(
+    kind=FailureKind.NO_ROOM, message="The Ray cluster had no room for a slot (1 CPU) within 300 s."
+)
 WRONG = Failed(kind=FailureKind.NAN, message="The loss became NaN.")
 
 
@@ -33,7 +36,7 @@ def failures(folder):
     return [e.event.kind for e in events(folder) if e.type == "TrainingFailed"]
 
 
-@pytest.mark.parametrize("failure", [FULL, GONE])
+@pytest.mark.parametrize("failure", [FULL, GONE, NO_ROOM])
 def test_the_bases_own_training_pauses_the_campaign_and_is_trained_at_resume(tmp_path, failure):
     backend = Failing({0: failure})
     ending = run_campaign(tmp_path / "a", SMALL, backend)

@@ -42,6 +42,14 @@ def test_slots_of_several_threads_are_fewer(monkeypatch: pytest.MonkeyPatch) -> 
     assert [len(suggest_slots(threads=n)) for n in (1, 3, 8, 20)] == [8, 2, 1, 1]
 
 
+def test_the_slots_that_are_suggested_have_memory_enough_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places.os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    monkeypatch.setattr(places, "_quota", lambda: 64)
+    monkeypatch.setattr(places, "memory_bytes", lambda: 64 * places.BYTES_PER_CPU_SLOT)
+    assert places.cpu_slots() == 57
+    assert places.share_of_memory(57) >= places.BYTES_PER_CPU_SLOT
+
+
 def test_a_share_of_a_gpu_a_slot_trains_several_networks_on_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "usable_gpus", lambda: 2)
     training = load_settings(sets=["training.gpus_per_slot=0.3"]).training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nader.network.errors import ExportError
 
@@ -41,6 +41,7 @@ def export_module_onnx(module: nn.Module, image: tuple[int, ...], path: str | Pa
         raise ExportError("ONNX export needs onnx and onnxscript: pip install 'nader[onnx]'") from None
     training = module.training
     module.eval()
+    taken_out = _convertible(module)
     example = torch.zeros(2, *image, device=next((p.device for p in module.parameters()), None))
     try:
         program = torch.onnx.export(
@@ -56,5 +57,31 @@ def export_module_onnx(module: nn.Module, image: tuple[int, ...], path: str | Pa
         program.save(str(path))
     except OSError as error:
         raise ExportError(f"{path} could not be written: {error}") from None
+    except RuntimeError as error:  # torch.onnx.OnnxExporterError is one
+        why = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ExportError(f"{path} was not written: this network has no form in ONNX ({why})") from error
     finally:
+        for owner, name, layer in taken_out:
+            setattr(owner, name, layer)
         module.train(training)
+
+
+def _convertible(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
+    """Puts layers that have a form in ONNX in the place of those that have none; returns what was there.
+
+    They are the adaptive poolings: see `WindowedPool2d`.
+    """
+    from torch import nn
+
+    from nader.network.windows import WindowedPool2d
+
+    found: list[tuple[nn.Module, str, nn.Module]] = [
+        (owner, name, layer)
+        for owner in module.modules()
+        for name, layer in owner.named_children()
+        if isinstance(layer, nn.AdaptiveMaxPool2d | nn.AdaptiveAvgPool2d)
+    ]
+    for owner, name, layer in found:
+        size: Any = layer.output_size
+        setattr(owner, name, WindowedPool2d(size, maximum=isinstance(layer, nn.AdaptiveMaxPool2d)))
+    return found

@@ -14,8 +14,10 @@ import itertools
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,9 +30,11 @@ from nader.graph import (
     BlockError,
     Design,
     DuplicateIndex,
+    GraphError,
     Role,
     Sites,
     base_design,
+    check,
     digest,
     from_nas_bench_201,
     node_label,
@@ -38,6 +42,7 @@ from nader.graph import (
     parse_all,
     print_block,
     probe_sites,
+    to_svg,
     verify,
 )
 from nader.network import build_network, get_skeleton, search_width, sites_of, verify_design
@@ -58,6 +63,7 @@ def main() -> None:
     _reading_and_verifying(drafts, design)
     _duplicates()
     _width_search(design)
+    _hostile()
 
 
 def _inputs() -> tuple[list[tuple[str, Role]], Design, str]:
@@ -163,6 +169,35 @@ def _width_search(design: Design) -> None:
     whole = [_timed(lambda: [_count_module(design, skeleton, w) for w in tried]) for _ in range(3)]
     built = _row(f"width search, a module for each of {len(tried)} widths", whole)
     print(f"{'  against the closed form':56}{built / closed:>10,.0f}x")
+
+
+def _hostile() -> None:
+    """The longest that any of a thousand hostile texts takes, in CPU time: to check, compare and draw."""
+    if not (Path(__file__).resolve().parents[1] / "tests" / "graph" / "hostile.py").is_file():
+        return
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tests.graph.hostile import hostile_texts
+
+    worst = {"check": 0.0, "digest": 0.0, "draw": 0.0}
+    for text in hostile_texts():
+        taken = {"check": _cpu(lambda t=text: check(t, Role.CELL))}
+        try:
+            block = parse(text)
+        except BlockError:
+            pass
+        else:
+            taken["digest"] = _cpu(lambda b=block: digest(b))
+            taken["draw"] = _cpu(lambda b=block: to_svg(b))
+        worst = {name: max(worst[name], taken.get(name, 0.0)) for name in worst}
+    for name, seconds in worst.items():
+        print(f"{f'the worst of 1,000 hostile texts, CPU time to {name}':56}{_readable_time(seconds):>11}")
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    with suppress(GraphError):
+        work()
+    return time.process_time() - start
 
 
 def _count_module(design: Design, skeleton: Skeleton, width: int) -> tuple[int, int]:

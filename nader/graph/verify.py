@@ -1,4 +1,5 @@
-"""Decides whether a block can stand in its role: exactly the blocks that build and run in PyTorch."""
+"""Decides whether a block can stand in its role: exactly the blocks that build and run in PyTorch, but for
+two rules of the language (channels last for LN and Linear; no rounding of the batch)."""
 
 from __future__ import annotations
 
@@ -60,7 +61,9 @@ def verify(
     """Whether the block works in its role at every site.
 
     It works where the module built from it runs forward and backward in training (batch of 2 or more) and
-    forward in evaluation (batch of 1 or more), and gives the output its role asks for.
+    forward in evaluation (batch of 1 or more), and gives the output its role asks for. Two rules are stricter
+    than PyTorch: LN and Linear may not lie along a side of the map (code ``channels-last``), and where B
+    stands in a size, or a dimension grows with it, nothing is rounded (code ``batch``).
 
     Args:
         block: any block, right or wrong.

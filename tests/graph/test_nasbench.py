@@ -1,7 +1,7 @@
 """NAS-Bench-201's strings become the cells they stand for."""
 
 import csv
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cache
 from itertools import combinations, product
 
@@ -121,6 +121,17 @@ def test_a_converted_block_unrolls_to_the_string_it_came_from():
         flat = None if expected is None else "+".join(sorted(_split(expected)))
         assert found == flat, arch
     assert disconnected == 341
+
+
+def test_cells_that_the_benchmark_takes_for_one_are_one_form_once_converted():
+    """The published numbers, from the converted blocks: they differ by the zeros that stand in sums as #."""
+    for zero, published in ((False, 12_751), (True, 6_466)):
+        forms = defaultdict(set)
+        for arch, block in zip(ALL, converted(), strict=True):
+            forms[benchmark_form(arch, zero=zero)].add(unrolled(block))
+        assert len(forms) == published
+        assert all(len(found) == 1 for found in forms.values())
+        assert len(set().union(*forms.values())) == 4_930
 
 
 def _split(form):

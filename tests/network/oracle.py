@@ -69,6 +69,8 @@ class Interpreter:
     layers: dict[int, nn.Module] = field(default_factory=dict)
     sides: dict[int, set[tuple[int, int]]] = field(default_factory=dict)
     """The heights and widths that each node with a stride met."""
+    channels_last: bool = True
+    """Whether LN and Linear along a side of the map are refused: the language asks it, PyTorch does not."""
     elements: dict[int, dict[int, int]] = field(default_factory=dict)
     """How many elements each node gave, by the size of the batch."""
 
@@ -84,7 +86,7 @@ class Interpreter:
             operation, sources = self.graph.nodes[index]
             inputs = [values[source] for source in self.inputs[index]]
             before = [sides[source] for source in self.inputs[index]]
-            if operation in ("Linear", "LN") and before[0][-1:] == (True,):
+            if self.channels_last and operation in ("Linear", "LN") and before[0][-1:] == (True,):
                 raise Refused(f"{operation} over a side of the map")
             if operation == "input":
                 values[index] = x
@@ -282,12 +284,19 @@ UNUSUAL: Batches = ((7, True), (97, False))
 
 
 def complaint(
-    graph: Graph, C: int, dim: int, H: int, W: int, stride: int, batches: Batches = USUAL
+    graph: Graph,
+    C: int,
+    dim: int,
+    H: int,
+    W: int,
+    stride: int,
+    batches: Batches = USUAL,
+    channels_last: bool = True,
 ) -> str | None:
     """Why the block does not run at this place, forward and backward in training and forward in evaluation;
     None where it does and its output is (B, dim, H/stride, W/stride), rounded up, for every batch."""
     try:
-        run = Interpreter(graph, C, dim, H, W)
+        run = Interpreter(graph, C, dim, H, W, channels_last=channels_last)
         for batch, training in batches:
             x = torch.randn(batch, C, H, W, requires_grad=training)
             y = run(x, training)

@@ -9,12 +9,15 @@ from fractions import Fraction
 import pytest
 import torch
 
-from nader.graph import BlockError, Role, Site, make_node, parse, verify
+from nader.graph import BlockError, ProblemCode, Role, Site, check, make_node, parse, verify
+from nader.network import get_skeleton, sites_of
 from tests.conftest import shared_data
 from tests.graph import strategies
 from tests.network import agreement
 from tests.network.agreement import disagreements, misreadings
+from tests.network.oracle import complaint
 from tests.network.random_blocks import edited, random_graph, to_text
+from tests.network.reading import Refused, read
 
 ROLE_OF = {"base_block": Role.CELL, "stem_block": Role.STEM, "downsample_block": Role.DOWNSAMPLE}
 SIZES = ((128, 4, 4), (64, 4, 8), (32, 8, 4), (16, 8, 8), (12, 4, 8), (20, 6, 4))
@@ -75,6 +78,23 @@ def test_verifier_and_pytorch_agree_on_every_draft_a_model_really_wrote():
 
 def test_verifier_and_pytorch_agree_on_every_published_block():
     _agree(_block_texts())
+
+
+def test_the_drafts_that_run_in_pytorch_and_only_a_rule_of_the_language_refuses_are_these():
+    """LN and Linear along a side of the map, which PyTorch runs at one size of image."""
+    skeleton, found = get_skeleton("nader"), []
+    for name, role, text in _draft_texts():
+        sites = sites_of(skeleton, role, 16)
+        if ProblemCode.CHANNELS_LAST not in {problem.code for problem in check(text, role, sites).problems}:
+            continue
+        with suppress(Refused):
+            graph = read(text)
+            places = [(graph, s.C, s.dim, s.H, s.W, s.stride) for s in sites]
+            assert all(complaint(*place) for place in places)
+            if not any(complaint(*place, channels_last=False) for place in places):
+                found.append(name)
+    assert len(found) == 7, found
+    assert all(name.split()[2] == "blocks" for name in found), found
 
 
 def _agree(texts: list[tuple[str, Role, str]]) -> None:

@@ -1,0 +1,384 @@
+"""No forged, changed, inserted or removed event passes `nader verify`, though the hash chain was made anew
+behind it: but for facts of the world, which are listed here and in docs/verify.md.
+"""
+
+import asyncio
+import json
+import random
+import re
+import sqlite3
+
+import pytest
+
+from actors.modifier import Modifier
+from actors.runtime import Runtime
+from events import EventError, event_types
+from nader.campaign import Campaign
+from nader.errors import NaderError
+from nader.forks import fork
+from nader.proof import verify
+from nader.reflection import rederive
+from nader.settings import load_settings
+from nader.structure import AUTHORS
+from nader.workspace import Workspace
+from store import StoreError
+from tests.conftest import REPOSITORY
+from tests.e2e.campaigns import SMALL, events, resume_campaign, run_campaign, verified
+from tests.e2e.forging import COLUMNS, Edit, Forgery, another, change_column, leaves, random_edit
+from tests.e2e.reading import paper, read_library
+from tests.e2e.simulation import SimulatedBackend
+
+SPENT = r"input_tokens|output_tokens|tokens|cost|latency|uncertain_tokens|uncertain_cost|attempts"
+FACTS = {
+    "ChatAttempted": rf"\$\.({SPENT}|error|message|wait)",
+    "ChatCompleted": rf"\$\.({SPENT}|model|finish)",
+    "ChatFailed": rf"\$\.({SPENT}|message)",
+    "EmbeddingAttempted": rf"\$\.({SPENT}|error|message|wait)",
+    "EmbeddingCompleted": rf"\$\.({SPENT})",
+    "EmbeddingFailed": rf"\$\.({SPENT}|kind|message)",
+    "TrainingStarted": r"\$\.slot",
+    "EpochFinished": r"\$\.(epochs|loss|accuracy|rate|seconds)",
+    "TrainingCompleted": r"\$\.(device|deterministic)",
+    "TrainingFailed": r"\$\.(detail|epochs|seconds)",
+    "ResultReused": r"\$\.(source|device|deterministic)",
+    "HandlerFailed": r"\$\.(error|traceback)",
+    "DesignAbandoned": r"\$\.reason",
+    "CampaignStarted": r"\$\.(settings\..*|ground\..*|nader_version)",
+    "SettingsChanged": r"\$\.ground\..*",
+    "CampaignPaused": r"\$\.reason",
+    "CampaignResumed": r"\$\.nader_version",
+    "Forked": r"\$\.reuse",
+    "ReadingStarted": r"\$\.(source|maximum|settings\..*)",
+    "PaperFound": r"\$\.(year|ref|record)",
+    "PaperTextRead": r"\$\.(section|first_page|last_page|pages|note)",
+    "PaperTextFailed": r"\$\.message",
+    "RetrainingRecorded": r"\$\..*",
+}
+"""What may be changed by itself without a difference: what the world did and nothing else in the log repeats,
+and what a person chose and no decision rests on. DesignAbandoned: only the text of an exception.
+"""
+COMINGS_AND_GOINGS = ("CampaignPaused", "CampaignResumed", "RetrainingRecorded")
+"""Events of the operator that any history may have more of, or fewer."""
+TRIES = ("HandlerFailed", "ChatAttempted", "EmbeddingAttempted")
+"""The last of a series of these may never have been."""
+
+
+# ---- logs to forge
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """One log with a finished run, a paused and resumed one with failures, forks, a reflection, a library."""
+    folder = tmp_path_factory.mktemp("forged")
+    run_campaign(folder, SMALL, SimulatedBackend(failing=0.2), "plain")
+    middle = events(folder, "plain")[len(events(folder, "plain")) // 2].position
+    for name, options in (("reusing", {"reuse": True}), ("cancelling", {"cancel": True})):
+        sets = ("search.candidates=6",) if name == "cancelling" else ()
+        asyncio.run(fork(Workspace(folder), "plain", middle, name=name, sets=sets, **options))
+        resume_campaign(folder, name)
+    with pytest.MonkeyPatch.context() as patch:
+        quick(patch)
+        raising(patch, {"r1-1": 1, "r1-2": 3})
+        paused(folder, "troubled")
+        resume_campaign(folder, "troubled", sets=("llm.temperatures.reflector=0.25",))
+    asyncio.run(rederive(Workspace(folder), "troubled"))
+    (folder / "papers").mkdir()
+    for number in range(2):
+        text = paper(title=f"A Study of Wider Views {number}")
+        (folder / "papers" / f"{number}.txt").write_text(text, encoding="utf-8")
+    read_library(folder, folder / "papers", "papers")
+    return folder
+
+
+BRANCHES = ("plain", "reusing", "cancelling", "troubled", "troubled-reflect-1", "library:papers")
+
+
+def quick(patch):
+    original = Runtime.__init__
+
+    def without_pauses(self, *arguments, **options):
+        original(self, *arguments, **{**options, "backoff": lambda attempt: 0.0})
+
+    patch.setattr(Runtime, "__init__", without_pauses)
+
+
+def raising(patch, left):
+    """Let the Modifier raise for some candidates, so many times each, after its first question."""
+    original = Modifier._record
+
+    async def record(self, task, *arguments):
+        await original(self, task, *arguments)
+        if left.get(task.proposal.candidate, 0) > 0:
+            left[task.proposal.candidate] -= 1
+            raise ZeroDivisionError("something nobody thought of")
+
+    patch.setattr(Modifier, "_record", record)
+
+
+def paused(folder, name):
+    async def main():
+        settings = load_settings(sets=SMALL)
+        async with await Campaign.start(Workspace(folder), settings, name) as campaign:
+            campaign.observe(lambda e: e.type == "CandidateTrained" and campaign.pause("enough", now=True))
+            await campaign.run(SimulatedBackend())
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_the_logs_that_are_to_be_forged_verify(workspace, branch):
+    report = verified(workspace, branch)
+    assert report.ok, [d.sentence() for d in report.differences]
+    assert report.failed == (branch.startswith("troubled")), "r1-2 was given up"
+
+
+def test_every_event_type_has_its_authors():
+    assert set(AUTHORS) == set(event_types())
+
+
+# ---- one random edit
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_no_random_edit_passes_but_of_facts_of_the_world(workspace, tmp_path, branch):
+    hunt(workspace, tmp_path, branch, 40, seed=len(branch))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_no_random_edit_of_a_thousand_passes_but_of_facts_of_the_world(workspace, tmp_path, branch, seed):
+    hunt(workspace, tmp_path, branch, 1000, seed=100 + seed)
+
+
+def hunt(workspace, folder, branch, count, seed):
+    forgery, rng = Forgery(workspace / "nader.db", branch), random.Random(seed)
+    for _ in range(count):
+        edit, acks = random_edit(forgery, rng), rng.random() < 0.5
+        forgery.write(edit, folder / "nader.db", acks=acks)
+        if passes(folder, branch):
+            assert is_lawful(forgery, edit), (edit, forgery.row(edit.position), f"acks {acks}")
+
+
+def passes(folder, branch):
+    """Whether a log verifies. One that cannot be read at all is refused with a sentence."""
+    try:
+        with Workspace(folder).reader() as log:
+            return asyncio.run(verify(log, branch)).ok
+    except (NaderError, EventError, StoreError):
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_no_event_type_can_be_changed_in_any_column_or_leaf_or_removed_or_doubled(
+    workspace, tmp_path, branch
+):
+    forgery, rng = Forgery(workspace / "nader.db", branch), random.Random(5)
+    for kind in sorted({row["type"] for row in forgery.rows}):
+        rows = [row for row in forgery.rows if row["type"] == kind]
+        row = rows[len(rows) // 2]
+        position, last = row["position"], forgery.rows[-1]["position"]
+        edits = [change_column(row, column, rng) for column in COLUMNS]
+        for path, value in leaves(json.loads(row["payload"])):
+            edits.append(Edit("change", position, path, value=another(value, rng)))
+        edits += [Edit("remove", position), Edit("insert", position, other=position)]
+        edits += [Edit("insert", position, other=last, keep_key=keep) for keep in (False, True)]
+        for edit in filter(None, edits):
+            forgery.write(edit, tmp_path / "nader.db", acks=False)
+            if passes(tmp_path, branch):
+                assert is_lawful(forgery, edit), (edit, row)
+
+
+# ---- what the world may have done
+
+
+def is_lawful(forgery, edit):
+    """Whether the program itself, in another world, may have written the edited log."""
+    row = forgery.row(edit.position)
+    kind, last = row["type"], forgery.rows[-1]["position"]
+    if edit.kind == "change":
+        facts = FACTS.get(kind, "(?!)")
+        unhashed = (
+            edit.path == "seq"
+        )  # the order in which the file was written: no position, not in the chain
+        return edit.path in ("id", "time") or unhashed or re.fullmatch(facts, edit.path) is not None
+    if edit.kind == "remove":
+        following = forgery.rows[edit.position - forgery.fork :]
+        return (
+            edit.position == last
+            or kind in COMINGS_AND_GOINGS
+            or (kind in TRIES and not any(same_series(row, other) for other in following))
+            or may_lack_its_last_epoch(row, following)
+        )
+    if edit.kind == "insert":
+        return kind in COMINGS_AND_GOINGS
+    return exchangeable(forgery, edit.position, edit.other)
+
+
+def same_series(row, other):
+    return (other["type"], other["causation"]) == (row["type"], row["causation"])
+
+
+def may_lack_its_last_epoch(row, following):
+    """Of a training that failed, or of which no later event tells, the last epoch may never have been."""
+    if row["type"] not in ("EpochFinished", "TrainingStarted"):
+        return False
+    rest = [other for other in following if other["causation"] == row["causation"]]
+    return not any(other["type"] in ("EpochFinished", "TrainingCompleted") for other in rest)
+
+
+def exchangeable(forgery, first, second):
+    """Whether two events may have come in the other order: nothing between them rests on what moves."""
+    rows = [forgery.row(position) for position in range(first, second + 1)]
+    asked = {row["position"]: (row["actor"], row["causation"]) for row in forgery.rows}
+    moved, arrived, between = rows[0], rows[-1], rows[1:-1]
+    pairs = [(moved, other) for other in rows[1:]] + [(other, arrived) for other in between]
+    return not any(rests_on(later, earlier, asked) for earlier, later in pairs)
+
+
+def rests_on(later, earlier, asked):
+    """Whether one event must come after another, by itself."""
+    handling = (later["actor"], later["causation"])
+    return (
+        later["causation"] == earlier["position"]
+        or (later["causation"] is not None and handling == (earlier["actor"], earlier["causation"]))
+        or (later["causation"] == earlier["causation"] is not None and later["actor"] == "training")
+        or asked.get(earlier["causation"]) == handling  # an answer, and what its asker does next
+        or (later["actor"] == earlier["actor"] and later["actor"] in ("director", "proposer", "librarian"))
+        or (later["actor"] == earlier["actor"] == "operator")
+    )
+
+
+# ---- forgeries that were found to pass once
+
+
+def forge(workspace, folder, branch, *edits):
+    """A log with one edit after another."""
+    source = workspace / "nader.db"
+    for number, edit in enumerate(edits, 1):
+        forgery = Forgery(source, branch)
+        source = folder / ("nader.db" if number == len(edits) else f"step-{number}.db")
+        forgery.write(edit(forgery), source, acks=False)
+    return verify_in(folder, branch)
+
+
+def verify_in(folder, branch):
+    with Workspace(folder).reader() as log:
+        return asyncio.run(verify(log, branch))
+
+
+def at(forgery, kind, nth=0):
+    return [row for row in forgery.rows if row["type"] == kind][nth]["position"]
+
+
+def test_a_result_of_another_hand_is_extra(workspace, tmp_path):
+    def better(forgery):
+        row = forgery.row(at(forgery, "CandidateTrained"))
+        row |= {"actor": "supervisor", "causation": None, "effect_key": None, "input_digest": None}
+        return Edit("insert", row["position"], other=forgery.rows[-1]["position"])
+
+    report = forge(workspace, tmp_path, "plain", better)
+    assert ("extra", "supervisor", "CandidateTrained") in [
+        (d.kind, d.actor, d.event_type) for d in report.differences
+    ]
+
+
+def test_a_second_end_of_a_request_is_extra(workspace, tmp_path):
+    def second(forgery):
+        position = at(forgery, "TrainingCompleted")
+        return Edit("insert", position, other=position)
+
+    first, *_ = forge(workspace, tmp_path, "plain", second).differences
+    assert (first.kind, first.event_type) == ("extra", "TrainingCompleted")
+
+
+@pytest.mark.parametrize(
+    "kind", ["ChatCompleted", "TrainingCompleted", "DraftAccepted", "RoundClosed", "TrainingRequested"]
+)
+def test_a_finished_campaign_leaves_nothing_in_the_middle(workspace, tmp_path, kind):
+    """Also where no acknowledgement tells that the handling was done."""
+    report = forge(workspace, tmp_path, "plain", lambda f: Edit("remove", at(f, kind)))
+    assert "missing" in {d.kind for d in report.differences}
+
+
+def test_a_cause_that_is_its_own_effect_ends_in_a_difference(workspace, tmp_path):
+    def circle(forgery):
+        position = at(forgery, "ParentChosen")
+        return Edit("change", position, "causation", value=position)
+
+    report = forge(workspace, tmp_path, "plain", circle)
+    assert ("causation", "ParentChosen") in [(d.path, d.event_type) for d in report.differences]
+
+
+def test_a_failure_for_good_exempts_nothing(workspace, tmp_path):
+    """A handling that claims to have been given up is still compared in what it did."""
+
+    def failed(forgery):
+        return Edit("change", at(forgery, "HandlerFailed"), "$.final", value=True)
+
+    def design(forgery):
+        return Edit("change", at(forgery, "DraftAccepted"), "$.attempt", value=9)
+
+    report = forge(workspace, tmp_path, "troubled", failed, design)
+    assert {"$.final", "$.attempt"} <= {d.path for d in report.differences}
+
+
+@pytest.mark.parametrize("what", ["changed", "missing"])
+def test_a_prompt_that_is_lost_or_is_another_is_named(workspace, tmp_path, what):
+    forgery = Forgery(workspace / "nader.db", "plain")
+    position = at(forgery, "ChatRequested")
+    digest = json.loads(forgery.row(position)["payload"])["messages"][0]["digest"]
+    with sqlite3.connect(workspace / "nader.db") as source, sqlite3.connect(tmp_path / "nader.db") as copy:
+        source.backup(copy)
+        if what == "changed":
+            change = "UPDATE blobs SET data = ?, size = 13, codec = 'plain' WHERE sha256 = ?"
+            copy.execute(change, (b"forged prompt", digest))
+        else:
+            copy.execute("DELETE FROM blobs WHERE sha256 = ?", (digest,))
+    (found,) = [d for d in verify_in(tmp_path, "plain").differences if d.recorded == digest]
+    assert (found.kind, found.position, found.path) == (what, position, "$.messages[0].digest")
+
+
+# ---- logs that a process left in the middle
+
+
+@pytest.mark.parametrize("nth", range(12))
+def test_a_log_that_ends_anywhere_verifies(workspace, tmp_path, nth):
+    check_cut(workspace, tmp_path, "plain", nth, 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_every_beginning_of_a_log_verifies(workspace, tmp_path, branch):
+    forgery = Forgery(workspace / "nader.db", branch)
+    for nth in range(len(forgery.rows)):
+        check_cut(workspace, tmp_path, branch, nth, len(forgery.rows))
+
+
+def check_cut(workspace, folder, branch, nth, count):
+    """What `kill -9` leaves: events up to some append, and acknowledgements up to there (or none at all)."""
+    forgery = Forgery(workspace / "nader.db", branch)
+    last = forgery.rows[(nth + 1) * len(forgery.rows) // count - 1]["position"]
+    place = forgery.branch << 40 | last
+    (folder / "nader.db").unlink(missing_ok=True)
+    with sqlite3.connect(workspace / "nader.db") as source, sqlite3.connect(folder / "nader.db") as copy:
+        source.backup(copy)
+        copy.execute("DROP TRIGGER events_are_never_deleted")
+        copy.execute("DELETE FROM events WHERE place > ? AND place >> 40 = ?", (place, forgery.branch))
+        copy.execute("DELETE FROM acks WHERE branch = ? AND position > ?", (forgery.branch, last))
+    if forgery.rows[last - forgery.fork - 1]["type"] in ENDS_NO_APPEND:
+        return
+    report = verify_in(folder, branch)
+    assert report.ok, (last, [d.sentence() for d in report.differences])
+
+
+ENDS_NO_APPEND = ("Forked", "CampaignResumed", "InspirationRecorded", "ReflectionRequested", "ChatCancelled")
+"""Types whose events other events are appended with, in one transaction: no process stops behind them."""
+
+
+def test_the_documented_facts_are_those_that_pass():
+    """docs/verify.md has a row for every type that FACTS has."""
+    text = (REPOSITORY / "docs" / "verify.md").read_text(encoding="utf-8")
+    missing = [kind for kind in FACTS if f"`{kind}`" not in text]
+    assert not missing

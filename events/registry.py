@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -48,7 +48,6 @@ class Event(BaseModel):
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 """As `events.envelope.canonical_json`, made once."""
 _TYPES: dict[str, type[Event]] = {}
-_ADAPTERS: dict[str, TypeAdapter[Event]] = {}
 
 
 def event_types() -> dict[str, type[Event]]:
@@ -94,19 +93,18 @@ def known_type(type_name: str, version: int) -> type[Event]:
 def decode(type_name: str, version: int, payload: str) -> Event:
     """The event that was stored as `payload`, upcast to the newest version.
 
-    A `TypeAdapter` per type decodes three times faster than one tagged union over all of them.
+    By the type's own validator: one tagged union over all types takes three times as long, a `TypeAdapter`
+    half as long again.
     """
     cls = known_type(type_name, version)
-    adapter = _ADAPTERS.get(type_name)
-    if adapter is None:
-        adapter = _ADAPTERS[type_name] = TypeAdapter(cls)
     try:
         if version == cls.version:
-            return adapter.validate_json(payload)
+            event: Event = cls.__pydantic_validator__.validate_json(payload)
+            return event
         data = json.loads(payload)
         for step in range(version, cls.version):
             data = cls.upcasters[step](data)
-        return adapter.validate_python(data)
+        return cls.model_validate(data)
     except (ValidationError, ValueError, RecursionError) as error:
         raise EventError(
             f"an event of type {type_name} version {version} does not read: {_first_problem(error)}"

@@ -230,15 +230,14 @@ class Structure:
                 number += 1
             newest[held.request.position] = number, point.epoch
             request = held.request
-            for path, old, new in (
-                ("correlation", about, request.correlation),
-                ("effect_key", key, None),
-                ("input_digest", digest, None),
-                ("$.job", point.job, request.event.job),  # type: ignore[attr-defined]
-                ("$.epoch", point.epoch, last + 1 if number else "an epoch of a training that was started"),
-            ):
-                if old != new:
-                    self._epoch_differs(row, "changed", path, old, new)
+            recorded = about, key, digest, point.job, point.epoch
+            due = last + 1 if number else "an epoch of a training that was started"
+            computed = request.correlation, None, None, request.event.job, due  # type: ignore[attr-defined]
+            if recorded != computed:
+                paths = "correlation", "effect_key", "input_digest", "$.job", "$.epoch"
+                for path, old, new in zip(paths, recorded, computed, strict=True):
+                    if old != new:
+                        self._epoch_differs(row, "changed", path, old, new)
             if held.end is not None and position > held.end:
                 self._epoch_differs(row, "extra", "$", payload, None)
         for position, held in self._trainings.items():

@@ -165,7 +165,7 @@ def _reduce(top: Polynomial, bottom: Polynomial, floors: _Floors) -> Ratio:
     if bottom == _ONE or not top:
         return top, _ONE
     common = _content(bottom)
-    lead = bottom[max(bottom)]
+    lead = bottom[max(bottom)] if len(bottom) == 1 else _factor(bottom)
     top = {_times(monomial, common, -1): _over(value, lead) for monomial, value in top.items()}
     bottom = {_times(monomial, common, -1): _over(value, lead) for monomial, value in bottom.items()}
     if len(bottom) == 1:
@@ -175,6 +175,13 @@ def _reduce(top: Polynomial, bottom: Polynomial, floors: _Floors) -> Ratio:
     if quotient is None:
         return top, bottom
     return {_times(monomial, lift): c for monomial, c in quotient.items()}, _ONE
+
+
+def _factor(polynomial: Polynomial) -> Number:
+    """What to divide by so that the coefficients are whole and coprime, and the last is positive."""
+    tops = math.gcd(*(value.numerator for value in polynomial.values()))
+    bottoms = math.lcm(*(value.denominator for value in polynomial.values()))
+    return _plain(Fraction(tops if polynomial[max(polynomial)] > 0 else -tops, bottoms))
 
 
 def _content(polynomial: Polynomial) -> Monomial:

@@ -101,13 +101,16 @@ def judge_cores(cores: Cores) -> Iterator[Finding]:
         )
 
 
-def judge_shared_memory(total: int | None) -> Finding:
-    """Whether /dev/shm is large enough; `total` in bytes, None where the system has none."""
+def judge_shared_memory(total: int | None, on_ray: bool = False) -> Finding:
+    """Whether /dev/shm is large enough; `total` in bytes, None where the system has none.
+
+    Too little stops trainings on Ray alone.
+    """
     if total is None:
         return ok("shared memory", "this system has no /dev/shm, and none is needed")
     if total >= ENOUGH_SHM:
         return ok("shared memory", f"/dev/shm has {size(total)}")
-    return note(
+    return (problem if on_ray else note)(
         "shared memory",
         f"/dev/shm has only {size(total)}",
         f"local trainings do not need it; for `training.backend=ray` make it at least {size(ENOUGH_SHM)} "
@@ -155,7 +158,7 @@ def look(training: TrainingSettings) -> Iterator[Finding]:
     cores = _cores()
     yield from judge_cores(cores)
     yield judge_memory(_available_memory())
-    yield judge_shared_memory(_shared_memory())
+    yield judge_shared_memory(_shared_memory(), training.backend == "ray" and not training.address)
     if training.backend == "local":
         devices = [slot.device for slot in slots_of(training)]
         share = min(share_of_memory(len(devices)), int(training.memory_gb * 1e9))

@@ -128,6 +128,7 @@ def test_the_doctor_and_the_trainings_find_the_same_gpus(
 
 def test_little_shared_memory_and_little_memory_are_named() -> None:
     assert judge_shared_memory(64 << 20).standing is Standing.NOTE
+    assert judge_shared_memory(64 << 20, on_ray=True).standing is Standing.PROBLEM
     assert "--shm-size" in judge_shared_memory(64 << 20).advice
     assert judge_shared_memory(1 << 30).standing is Standing.OK
     assert judge_shared_memory(None).standing is Standing.OK

@@ -212,7 +212,8 @@ def is_lawful(forgery, edit):
             or may_lack_its_last_epoch(row, following)
         )
     if edit.kind == "insert":
-        return kind in COMINGS_AND_GOINGS
+        # A training may have been started twice over, where no epoch lies between that would be missing.
+        return kind in (*COMINGS_AND_GOINGS, "TrainingStarted")
     return exchangeable(forgery, edit.position, edit.other)
 
 

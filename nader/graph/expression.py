@@ -29,6 +29,7 @@ Size: TypeAlias = int | NDArray[np.int64]
 """A size: one number, or an array over [batch sizes, sites] of int64 (either axis may have length 1)."""
 
 _TOKEN = re.compile(r"\s*(?:(\d+\.\d+|\d+)|([A-Za-z_]\w*)|(//|[-+*/()]))", re.ASCII)
+_WORDS = re.compile(r"[A-Za-z]+")
 _POWERS = "; powers are not part of the language, write C*C"
 _NAMES = {name.lower(): name for name in VARIABLES} | {"batch": "B", "batch_size": "B"}
 
@@ -55,9 +56,7 @@ class Expression:
     @cached_property
     def variables(self) -> frozenset[str]:
         """Which of B, C, dim, H, W it is written with."""
-        if self.op == "name":
-            return frozenset((self.text,))
-        return frozenset().union(*(operand.variables for operand in self.operands))
+        return frozenset(_WORDS.findall(self.text))
 
     @property
     def constant(self) -> int | None:

@@ -1,5 +1,6 @@
 """No text, however absurd, gets anything out of the language but its own error, and none hangs it."""
 
+import gc
 import time
 from contextlib import suppress
 
@@ -36,6 +37,15 @@ LIMIT, SLACK = 0.1, 3
 which `benchmarks/graph.py` printed the worst of them."""
 
 TEXTS = hostile_texts()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _only_what_is_made_here_is_collected():
+    """The collector's walks over all that other tests have left are no work of the language."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def read_every_way(text):

@@ -145,6 +145,13 @@ class AgentContext:
             self._newest = max(self._newest, self._aside)
         recorded = self._port.history.by_key(key)
         if recorded is not None:
+            if (
+                self._buffer
+            ):  # emissions are committed in their order: one that is there has all before it there
+                lost = self._buffer[0]
+                chain = causation_chain(self.cause, self._port.history.at)
+                place = self.cause.position, self.actor, lost.type
+                raise Diverged(Difference(*place, "missing", "$", None, lost.payload, chain))
             self._met.add(recorded.position)
             compare(recorded, (type_name, version, payload), self._port.history)
             self._compare_columns(recorded, about)

@@ -210,6 +210,7 @@ def is_lawful(forgery, edit):
             or kind in COMINGS_AND_GOINGS
             or (kind in TRIES and not any(same_series(row, other) for other in following))
             or may_lack_its_last_epoch(row, following)
+            or ends_a_reflection(forgery, row, following)
         )
     if edit.kind == "insert":
         # A training may have been started twice over, where no epoch lies between that would be missing.
@@ -219,6 +220,18 @@ def is_lawful(forgery, edit):
 
 def same_series(row, other):
     return (other["type"], other["causation"]) == (row["type"], row["causation"])
+
+
+def ends_a_reflection(forgery, row, following):
+    """A reflection has no end of its own: the last event of a handling may be still to come, where no
+    acknowledgement tells that it came. The report counts it as unfinished.
+    """
+    again = any(r["type"] == "ReflectionRequested" and r["actor"] == "operator" for r in forgery.rows)
+    return again and row["actor"] == "reflector" and not any(same_handling(row, r) for r in following)
+
+
+def same_handling(row, other):
+    return (other["actor"], other["causation"]) == (row["actor"], row["causation"])
 
 
 def may_lack_its_last_epoch(row, following):

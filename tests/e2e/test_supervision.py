@@ -165,6 +165,6 @@ def test_changed_code_in_an_open_handler_stops_at_the_difference_and_says_where(
             await campaign.run(SimulatedBackend())
 
     before = len(events(tmp_path))
-    with pytest.raises(Diverged, match="modifier's DraftAccepted is in the log and is not emitted"):
+    with pytest.raises(Diverged, match="modifier's DraftAccepted is due and is not in the log"):
         asyncio.run(again())
     assert len(events(tmp_path)) - before <= 30, "nothing much is written over a difference"

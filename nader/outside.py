@@ -238,7 +238,7 @@ class Outside:
 
     def _see_ExperienceRecorded(self, e: Envelope, event: ExperienceRecorded) -> None:
         wanted = self._settings.search.experience_from if self._settings else ()
-        if event.origin not in wanted:
+        if not wanted or not event.origin:  # another origin than those: one of them had brought it along
             self._differs(e, "$.origin", event.origin, list(wanted))
         elif not event.experience.startswith(f"{event.origin}/"):
             self._differs(e, "$.experience", event.experience, f"{event.origin}/…")

@@ -553,6 +553,7 @@ def test_experience_that_a_run_had_brought_along_is_passed_on_under_the_run_that
         [*own, *(f"second/{r.experience}" for r in made)]
     ), "each once, whichever run it comes by"
     assert {r.origin for r in brought} == {"first", "second"}
+    assert verified(tmp_path, "third").ok
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from actors.history import History
 from actors.runtime import Runtime
 from events.campaign import CampaignResumed, CampaignStarted, Forked
 from events.reading import ReadingStarted
+from events.training import RetrainingRecorded
 from nader.settings import CampaignSettings
 from store import Reader
 
@@ -53,6 +54,16 @@ def seconds_run(log: Reader, branch: str, history: History) -> float:
     for envelope in history.events:
         if envelope.type in SESSION_STARTS:
             if began is not None:
-                total += log.at(branch, envelope.position - 1).time - began
+                total += _last_work(log, branch, envelope.position - 1) - began
             began = envelope.time
-    return total if began is None else total + log.at(branch, history.head).time - began
+    return total if began is None else total + _last_work(log, branch, history.head) - began
+
+
+def _last_work(log: Reader, branch: str, position: int) -> float:
+    """Time of the newest event up to a position that is a process's own; a retraining is recorded days after
+    it has left.
+    """
+    envelope = log.at(branch, position)
+    while envelope.type == RetrainingRecorded.__name__:
+        envelope = log.at(branch, envelope.position - 1)
+    return envelope.time

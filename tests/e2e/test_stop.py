@@ -14,7 +14,7 @@ import pytest
 from actors.runtime import external
 from events import Pending, encode
 from events.campaign import CampaignResumed
-from events.training import EpochFinished
+from events.training import EpochFinished, RetrainingRecorded
 from nader.campaign import Campaign
 from nader.hours import seconds_run
 from nader.settings import load_settings
@@ -136,6 +136,31 @@ def test_the_hours_of_a_process_that_was_killed_count_up_to_its_last_epoch(tmp_p
     with Workspace(tmp_path).reader() as reader:
         worked = seconds_run(reader, "run-1", fold(reader, "run-1")[1])
     assert worked == pytest.approx(last - began + 1000 + 100)
+
+
+def test_a_retraining_days_after_the_campaign_left_adds_no_hours_to_it(tmp_path):
+    run_campaign(tmp_path)
+    first, *_, newest = events(tmp_path)
+    retrained = external(
+        RetrainingRecorded(
+            candidate="base", dataset="digits", recipe="digits", recipe_digest="", seeds=(), width=1,
+            params=1, macs=1, validation=(), test=(), seconds=(),
+        )
+    )  # fmt: skip
+    resumed = external(CampaignResumed(nader_version="0"))
+    days = [
+        replace(e, time=newest.time + 86400 * day) for day, e in enumerate([retrained, retrained, resumed], 1)
+    ]
+
+    async def later():
+        async with Log.open(tmp_path / "nader.db") as log:
+            for event in days:
+                await log.append("run-1", [event])
+                assert seconds_run(log, "run-1", fold(log, "run-1")[1]) == pytest.approx(
+                    newest.time - first.time
+                )
+
+    asyncio.run(later())
 
 
 def test_ctrl_c_checkpoints_the_training_and_resume_goes_on_from_there(tmp_path):

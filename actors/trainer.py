@@ -188,7 +188,6 @@ class Training(Effector):
         """Whether the last training here ended for want of disk, data or room; None where none has ended."""
         self._pausing = ""
         """Why the campaign pauses: trainings that wait for a slot are then not begun."""
-        self._base_known = asyncio.Event()
         self._slots = _PriorityGate(backend.slots)
 
     @handles(TrainingRequested)

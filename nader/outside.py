@@ -99,6 +99,8 @@ class Outside:
         """Of these, how many the block under way asks to be reflected upon again."""
         self._listed: list[tuple[str, str]] = []
         """Ids and texts of the inspirations that the import under way has entered and not indexed."""
+        self._reading: set[str] = set()
+        """Papers that were found and are not finished."""
         self._vectors: dict[str, EmbeddingCompleted] = {}
         """What a library's imports were answered, by the digest of the texts."""
         self._trained: dict[int, Envelope] = {}
@@ -122,6 +124,8 @@ class Outside:
             self._see_command(e, before)
         elif e.type in _CANCELLED:
             self._see_cancelled(e, before)
+        elif e.type == "PaperFinished":
+            self._reading.discard(e.event.paper)  # type: ignore[attr-defined]
         elif e.type == "CandidateClosed":
             self._closed[e.event.candidate] = e.event.round  # type: ignore[attr-defined]
         elif e.type == "CampaignFinished":
@@ -264,6 +268,11 @@ class Outside:
             missing = list(self._closed)[self._reflected]
             self._differs(e, "$", e.type, f"ReflectionRequested of {missing}")
         self._reflected = 0
+
+    def _see_PaperFound(self, e: Envelope, event: Any) -> None:
+        if event.paper in self._reading:
+            self._differs(e, "$.paper", event.paper, "a paper that is not being read")
+        self._reading.add(event.paper)
 
     # ---- lists that are entered into a library
 

@@ -57,7 +57,7 @@ FACTS = {
 """What may be changed by itself without a difference: what the world did and nothing else in the log repeats,
 and what a person chose and no decision rests on. DesignAbandoned: only the text of an exception.
 """
-COMINGS_AND_GOINGS = ("CampaignPaused", "CampaignResumed", "RetrainingRecorded")
+COMINGS_AND_GOINGS = ("CampaignPaused", "CampaignResumed", "ReadingStarted", "RetrainingRecorded")
 """Events of the operator that any history may have more of, or fewer."""
 TRIES = ("HandlerFailed", "ChatAttempted", "EmbeddingAttempted")
 """The last of a series of these may never have been."""

@@ -8,7 +8,7 @@ from typing import Self
 import nader
 from actors.history import History
 from actors.runtime import Ending, Runtime, external
-from events import Envelope
+from events import Envelope, Pending
 from events.campaign import CampaignResumed, CampaignStarted, Forked, SettingsChanged
 from events.llm import ChatCompleted, ChatRequested, EmbeddingCompleted, EmbeddingRequested
 from nader.assembly import Assembly, assemble, close_backend, connected_backend, require_models
@@ -118,20 +118,14 @@ class Campaign:
                     f"nader fork {info.parent} --at {info.fork_position} --name {branch} …"
                 )
             views, history = fold(log, branch)
-            events = [external(CampaignResumed(nader_version=nader.__version__))]
-            blobs: dict[str, bytes] = {}
-            if sets:
-                changed_settings, blobs = settings_changed(views, sets, log)
-                events.append(external(changed_settings))
-            if not (views.status.finished() is not None and not sets):
-                settings = validated(
-                    changed_settings.settings if sets else views.status.settings(), where="the log's settings"
-                )
+            settings, change, blobs = settings_with(views, sets, log)
+            if sets or views.status.finished() is None:
                 require_data(settings, views.status.ground())
                 await require_models(settings)
                 backend = connected_backend(settings)
-                events += lost_calls(log, views, settings)
-                await log.append(branch, events, blobs=blobs)
+                resumed = external(CampaignResumed(nader_version=nader.__version__))
+                lost = lost_calls(log, views, settings)
+                await log.append(branch, [resumed, *change, *lost], blobs=blobs)
                 views, history = fold(log, branch)
             campaign = cls(workspace, log, branch, views, history)
             campaign._backend = backend
@@ -195,6 +189,18 @@ class Campaign:
             # A person may take for ever to answer; the question stays in the inbox.
             finish = () if self.settings.llm.backend == "inbox" else FINISH_ON_STOP
             self._runtime.pause(reason, finish=finish, now=now)
+
+
+def settings_with(
+    views: Views, sets: Sequence[str], log: Log
+) -> tuple[CampaignSettings, list[Pending], dict[str, bytes]]:
+    """The settings in force once `key=value` pairs are set, the event that says so (none without pairs), and
+    its blobs. Raises `SettingsError`.
+    """
+    if not sets:
+        return validated(views.status.settings(), where="the log's settings"), [], {}
+    event, blobs = settings_changed(views, sets, log)
+    return validated(event.settings, where="the log's settings"), [external(event)], blobs
 
 
 def settings_changed(views: Views, sets: Sequence[str], log: Log) -> tuple[SettingsChanged, dict[str, bytes]]:

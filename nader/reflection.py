@@ -13,7 +13,7 @@ from events.campaign import CampaignResumed, Forked
 from events.llm import ChatCompleted, ChatRequested
 from events.reflection import CandidateClosed, ExperienceRecorded, ReflectionRequested
 from nader.assembly import gateway_of, require_models
-from nader.campaign import free_name, settings_changed
+from nader.campaign import free_name, settings_with
 from nader.errors import WorkspaceError
 from nader.ground import designer_of
 from nader.hours import hours_capped
@@ -60,21 +60,16 @@ async def rederive(workspace: Workspace, run: str | None, sets: Sequence[str] = 
         if not closed:
             raise WorkspaceError(f"{parent} has no settled candidate yet, so there is nothing to reflect on")
         branch = free_name(log, f"{parent}-reflect")
-        events = [external(Forked(parent=parent, at=at, open_requests="reissue", reuse=False))]
-        blobs: dict[str, bytes] = {}
-        if sets:
-            changed, blobs = settings_changed(views, sets, log)
-            events.append(external(changed))
-        settings = validated(
-            changed.settings if sets else views.status.settings(), where="the log's settings"
-        )
+        settings, change, blobs = settings_with(views, sets, log)
         await require_models(settings)
-        for candidate, envelope in closed.items():
-            again = ReflectionRequested(candidate=candidate, round=envelope.data()["round"])
-            events.append(external(again, about=candidate))
-        events += lost_calls(log, views, settings)
+        forked = external(Forked(parent=parent, at=at, open_requests="reissue", reuse=False))
+        again = [
+            external(ReflectionRequested(candidate=candidate, round=e.data()["round"]), about=candidate)
+            for candidate, e in closed.items()
+        ]
+        lost = lost_calls(log, views, settings)
         await log.create_branch(branch, run=info.run, parent=parent, position=at)
-        await log.append(branch, events, blobs=blobs)
+        await log.append(branch, [forked, *change, *again, *lost], blobs=blobs)
         return await _run(workspace, log, branch, at)
     finally:
         await log.close()
@@ -89,17 +84,10 @@ async def go_on(workspace: Workspace, branch: str, sets: Sequence[str] = ()) -> 
     try:
         info = find_run(log, branch)
         views, _ = fold(log, branch)
-        events = [external(CampaignResumed(nader_version=nader.__version__))]
-        blobs: dict[str, bytes] = {}
-        if sets:
-            changed, blobs = settings_changed(views, sets, log)
-            events.append(external(changed))
-        settings = validated(
-            changed.settings if sets else views.status.settings(), where="the log's settings"
-        )
+        settings, change, blobs = settings_with(views, sets, log)
         await require_models(settings)
-        events += lost_calls(log, views, settings)
-        await log.append(branch, events, blobs=blobs)
+        resumed = external(CampaignResumed(nader_version=nader.__version__))
+        await log.append(branch, [resumed, *change, *lost_calls(log, views, settings)], blobs=blobs)
         return await _run(workspace, log, branch, info.fork_position)
     finally:
         await log.close()

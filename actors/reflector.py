@@ -8,6 +8,7 @@ from actors.actor import Agent, handles
 from actors.asking import NoAnswer, Variable, ask_model, embed, settings_at
 from actors.context import AgentContext
 from actors.network import NO_OP, NO_WIDTH
+from actors.trainer import AWAY
 from events import Event
 from events.development import RoleName
 from events.reflection import (
@@ -20,6 +21,7 @@ from events.reflection import (
 )
 from nader.graph import Role, language_reference
 from nader.settings import CampaignSettings
+from nader.training import FailureKind
 from store.projections.tree import Candidate, DraftRow
 
 IMPROVEMENT, DEGRADATION, NO_GAIN = "improvement", "degradation", "no-gain"
@@ -44,7 +46,7 @@ CATEGORY_OF_FAILURE = {
 }
 """Categories of experience for failed trainings; others keep the failure's own kind."""
 
-OF_THE_MACHINE = frozenset({"disk-full", "data-missing", "data-changed", "lost-node", "no-room", "cancelled"})
+OF_THE_MACHINE = frozenset({*AWAY, FailureKind.LOST_NODE.value, FailureKind.CANCELLED.value})
 """Failures that say nothing about the design, and so leave no experience with its suggestion."""
 
 ADVICE_ON_FAILURE = {

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from events import Envelope, Event
 
 if TYPE_CHECKING:
-    from actors.context import AgentContext, EffectorContext
+    from actors.context import EffectorContext
 
-AgentHandler = Callable[[Any, "AgentContext", Any], Awaitable[None]]
 F = TypeVar("F", bound=Callable[..., Any])
 
 

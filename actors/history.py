@@ -67,10 +67,6 @@ class History:
         """What an actor emitted while handling a cause, in order of position."""
         return self._emitted.get((actor, cause), [])
 
-    def is_request(self, envelope: Envelope) -> bool:
-        """Whether an event asks for a terminal event."""
-        return envelope.type in self._terminal
-
     def open_requests(self) -> list[Envelope]:
         """Requests without a terminal event, oldest first."""
         return [e for e in self.events if e.type in self._terminal and e.position not in self._answers]

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from actors.actor import Agent, Effector, handles
 from actors.asking import settings_at
 from actors.context import AgentContext, EffectorContext
 from actors.director import BASE
+from actors.gate import PriorityGate
 from actors.history import History
 from actors.runtime import MustPause
 from events import Envelope, Event
@@ -188,7 +188,7 @@ class Training(Effector):
         """Whether the last training here ended for want of disk, data or room; None where none has ended."""
         self._pausing = ""
         """Why the campaign pauses: trainings that wait for a slot are then not begun."""
-        self._slots = _PriorityGate(backend.slots)
+        self._slots = PriorityGate(backend.slots)
 
     @handles(TrainingRequested)
     async def perform(self, ctx: EffectorContext, request: Envelope) -> Event:
@@ -353,55 +353,6 @@ def _last_was_away(history: History) -> bool:
 
 
 _ENDS = (TrainingCompleted.__name__, TrainingFailed.__name__)
-
-
-class _PriorityGate:
-    """Lets as many in as there are slots, the lowest (round, index) first."""
-
-    def __init__(self, slots: int) -> None:
-        self._free = slots
-        self._waiting: list[tuple[tuple[int, int], int, asyncio.Future[None]]] = []
-        self._count = 0
-
-    def turn(self, priority: tuple[int, int]) -> "_Turn":
-        return _Turn(self, priority)
-
-    async def enter(self, priority: tuple[int, int]) -> None:
-        if self._free > 0:
-            self._free -= 1
-            return
-        self._count += 1
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((priority, self._count, future))
-        try:
-            await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
-                self.leave()
-            else:
-                self._waiting = [w for w in self._waiting if w[2] is not future]
-            raise
-
-    def leave(self) -> None:
-        self._waiting = [w for w in self._waiting if not w[2].done()]
-        if self._waiting:
-            entry = min(self._waiting, key=lambda w: w[:2])
-            self._waiting.remove(entry)
-            entry[2].set_result(None)
-        else:
-            self._free += 1
-
-
-class _Turn:
-    def __init__(self, gate: _PriorityGate, priority: tuple[int, int]) -> None:
-        self._gate = gate
-        self._priority = priority
-
-    async def __aenter__(self) -> None:
-        await self._gate.enter(self._priority)
-
-    async def __aexit__(self, *_: Any) -> None:
-        self._gate.leave()
 
 
 def _epoch(job: str, point: EpochPoint, epochs: int) -> EpochFinished:

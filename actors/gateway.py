@@ -101,19 +101,6 @@ class Gateway(Effector):
             return ChatFailed(
                 kind="no-backend", message=f"no back end {asked.backend!r} is set up here", attempts=0
             )
-        question = ChatRequest(
-            prompt=asked.prompt,
-            messages=tuple(
-                Message.model_validate({"role": m.role, "content": ctx.text(m.digest)})
-                for m in asked.messages
-            ),
-            model=self._models(asked.agent) if self._models and asked.backend == "openai" else asked.model,
-            temperature=asked.temperature,
-            max_tokens=asked.max_tokens,
-            seed=asked.seed,
-            role=asked.agent,
-            key=request.effect_key or request.id,
-        )
 
         async def on_attempt(attempt: Attempt) -> None:
             if attempt.outcome != "ok":
@@ -124,7 +111,7 @@ class Gateway(Effector):
         try:
             reply = await call(
                 backend,
-                question,
+                self._question(ctx, asked),
                 limiter=self._limiter,
                 budget=self._budget,
                 policy=self._policy,
@@ -159,6 +146,22 @@ class Gateway(Effector):
             attempts=reply.attempts,
             uncertain_tokens=reply.uncertain_tokens,
             uncertain_cost=reply.uncertain_cost,
+        )
+
+    def _question(self, ctx: EffectorContext, asked: ChatRequested) -> ChatRequest:
+        """A recorded request as it is put to a back end."""
+        return ChatRequest(
+            prompt=asked.prompt,
+            messages=tuple(
+                Message.model_validate({"role": m.role, "content": ctx.text(m.digest)})
+                for m in asked.messages
+            ),
+            model=self._models(asked.agent) if self._models and asked.backend == "openai" else asked.model,
+            temperature=asked.temperature,
+            max_tokens=asked.max_tokens,
+            seed=asked.seed,
+            role=asked.agent,
+            key=ctx.request.effect_key or ctx.request.id,
         )
 
     def failure(self, request: Event, error: str) -> Event:

@@ -280,16 +280,19 @@ def _open_questions(history: History, at: int) -> Iterator[Envelope]:
 def recorded_answers(log: Log, history: History) -> dict[str, Recorded]:
     """At a fork with `--reuse`: answers of the parent's later history, by the request's input digest.
 
-    Those to requests that were open at the fork are among them.
+    Those to requests that were open at the fork are among them. The parent is told by the branch: an imported
+    one may have another name here than the events give it, and sources keep theirs.
     """
     answers: dict[str, Recorded] = {}
     ends = (ChatCompleted.__name__, EmbeddingCompleted.__name__)
-    for forked in (e.event for e in history.events if e.type == Forked.__name__):
+    parents = {branch.name: branch.parent for branch in log.branches()}
+    for fork in (e for e in history.events if e.type == Forked.__name__):
+        forked, parent = fork.event, parents[fork.branch]
         assert isinstance(forked, Forked)
-        if not forked.reuse:
+        if not forked.reuse or parent is None:
             continue
         asked = {e.position: e.input_digest for e in _open_questions(history, forked.at)}
-        for envelope in log.read(forked.parent, after=forked.at, types=(*_QUESTIONS, *ends)):
+        for envelope in log.read(parent, after=forked.at, types=(*_QUESTIONS, *ends)):
             if envelope.type in _QUESTIONS:
                 asked[envelope.position] = envelope.input_digest
                 continue

@@ -11,8 +11,10 @@ import pytest
 
 from nader.errors import SettingsError, WorkspaceError
 from nader.forks import fork
+from nader.portable import export_log, import_log
 from nader.proof import rebuild
 from nader.workspace import Workspace
+from store import Log
 from tests.conftest import REPOSITORY
 from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign, tree, verified
 from tests.e2e.simulation import SimulatedBackend
@@ -172,6 +174,31 @@ def test_with_reuse_the_request_that_is_open_at_the_fork_is_not_paid_for_again(w
     check_log(workspace, name)
     taken = [e for e in events(workspace, name) if e.causation == request.position and "Completed" in e.type]
     assert [e.event.reused for e in taken] == [f"run-1:{answer.position}"]
+
+
+def test_an_imported_fork_takes_the_answers_of_its_own_parent_whatever_that_is_called_here(
+    workspace, tmp_path
+):
+    opened = next(e.position for e in events(workspace) if e.type == "RoundOpened")
+    branch = forked(workspace, opened, reuse=True)
+    resume_campaign(workspace, branch)
+    with Workspace(workspace).reader() as reader:
+        export_log(reader, [branch], tmp_path / "file")
+    elsewhere = Workspace(tmp_path / "elsewhere")
+    elsewhere.create()
+
+    async def brought():
+        async with Log.open(elsewhere.log, create=True) as log:
+            await import_log(log, tmp_path / "file", "their-")
+
+    asyncio.run(brought())
+    there = f"their-{branch}"
+    head = events(elsewhere.path, there)[-1].position
+    resume_campaign(elsewhere.path, there, sets=("search.candidates=6",))
+    check_log(elsewhere.path, there)
+    later = [e for e in events(elsewhere.path, there) if e.position > head and e.type == "ChatCompleted"]
+    taken = [e.event.reused for e in later if e.event.reused]
+    assert later and all(source.startswith("run-1:") for source in taken)
 
 
 def test_without_reuse_nothing_is_taken(workspace):

@@ -23,7 +23,7 @@ from events.reading import (
 from nader.assembly import gateway_of, readers, require_models
 from nader.ground import check_models, designer_of, own_prompts, resolve_backend, text_blobs, text_digest
 from nader.hours import hours_capped
-from nader.importing import enter
+from nader.lists import enter
 from nader.literature import Endpoints, Inspiration, PaperRecord, split_relevant
 from nader.lost_calls import lost_calls
 from nader.offer import PAPERS, Offer, Plan, ReadingError, look_up, plan

@@ -1,4 +1,4 @@
-"""What a source offers, looked up once, and about what reading it would take."""
+"""What a source offers, looked up once, and what reading it would take, roughly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ PAPERS = "papers"
 """Folder of a workspace where fetched papers are kept."""
 JUDGEMENT_TOKENS, EXTRACT_TOKENS, IDEA_TOKENS = 80, 400, 60
 """What a judgement, the inspirations of a paper, and one of them take, roughly."""
+BATCH = 256
+"""Texts of a list that are embedded at once: a cap holds in such steps, and a failure costs one."""
 CHARACTERS = 4
 """Characters that make a token, roughly, in English."""
 
@@ -102,10 +104,6 @@ def plan(
     estimate.embed(settings.reading.inspirations * IDEA_TOKENS * len(new), len(new))
     known = len(offer.papers) - len(new)
     return Plan(offer.source, len(offer.papers), known, estimate.calls, estimate.tokens, estimate.money, 0)
-
-
-BATCH = 256
-"""Texts of a list that are embedded at once: a cap holds in such steps, and a failure costs one."""
 
 
 class _Estimate:

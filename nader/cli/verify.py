@@ -10,10 +10,11 @@ from rich.text import Text
 
 from nader.cli.failures import INVALID
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, WorkspaceOption, kept_head
-from nader.cli.output import clean, duration, facts, heading, indented, print_json, short, stdout
+from nader.cli.output import clean, duration, facts, heading, indented, number_of, print_json, short, stdout
 from nader.proof import VerifyReport
 from nader.proof import verify as prove
 from nader.workspace import Workspace
+from store import Reader
 
 _SHOWN = 5
 
@@ -33,23 +34,31 @@ def verify(
 
     Needs no model, no key, no network, no GPU and no data. It shows an event that was changed, taken out
     or put in, and code, prompts or rules that would decide otherwise now. It cannot show a tail that was
-    cut off, unless you kept the head hash that ends every run: give it with `--head`. Exit status 1 on any
-    difference.
+    cut off, unless you kept the head hash that ends every run: give it with `--head`. A head that was kept
+    before the run went on proves the log up to there. Exit status 1 on any difference.
     """
     head = kept_head(head)
     with Workspace.at(workspace).reader() as log:
         report = asyncio.run(prove(log, run))
-    cut = head is not None and not report.chain.head.hash.startswith(head)
-    ok = report.ok and not cut
+        kept = None if head is None else _position_of(log, report, head)
+    ok = report.ok and (head is None or kept is not None)
     if as_json:
-        print_json(_as_json(report, head, ok))
+        print_json(_as_json(report, head, kept, ok))
     else:
-        _print(stdout(), report, head, cut, ok)
+        _print(stdout(), report, head, kept, ok)
     if not ok:
         raise typer.Exit(INVALID)
 
 
-def _print(console: Console, report: VerifyReport, head: str | None, cut: bool, ok: bool) -> None:
+def _position_of(log: Reader, report: VerifyReport, head: str) -> int | None:
+    """The newest position whose hash begins so; None where there is none."""
+    now = report.chain.head
+    if now.hash.startswith(head):
+        return now.position
+    return max((e.position for e in log.read(report.run) if e.hash.startswith(head)), default=None)
+
+
+def _print(console: Console, report: VerifyReport, head: str | None, kept: int | None, ok: bool) -> None:
     chain = report.chain
     good, bad = ("holds", "green"), ("is broken", "bold red")
     rows: list[tuple[str, Any]] = [("run", clean(report.run))]
@@ -59,16 +68,8 @@ def _print(console: Console, report: VerifyReport, head: str | None, cut: bool, 
     if chain.ok:
         rows.append(("decisions", _decisions(report)))
     rows += [("head", chain.head.hash), ("", f"at position {chain.head.position}")]
-    if cut:
-        rows.append(
-            (
-                "",
-                Text(
-                    f"is not the head that was kept ({clean(head)}): the log was cut off or rewritten",
-                    style="red",
-                ),
-            )
-        )
+    if head is not None:
+        rows.append(("kept head", _kept(head, kept, chain.head.position)))
     rows.append(("took", duration(report.seconds)))
     console.print(facts(rows))
     for difference in report.differences[:_SHOWN]:
@@ -83,6 +84,15 @@ def _print(console: Console, report: VerifyReport, head: str | None, cut: bool, 
     if len(report.differences) > _SHOWN:
         console.print(f"… and {len(report.differences) - _SHOWN} more; --json has them all")
     console.print(Text("\nverified" if ok else "\nnot verified", style="bold green" if ok else "bold red"))
+
+
+def _kept(head: str, kept: int | None, end: int) -> Text:
+    if kept is None:
+        said = f"{clean(head)} is no event of this run: the log was cut off or rewritten, or it is another's"
+        return Text(said, style="red")
+    if kept == end:
+        return Text("is the head", style="green")
+    return Text(f"stands at position {kept}; {number_of(end - kept, 'event')} came after it", style="green")
 
 
 def _decisions(report: VerifyReport) -> Text:
@@ -100,14 +110,17 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _as_json(report: VerifyReport, head: str | None, ok: bool) -> dict[str, Any]:
+def _as_json(report: VerifyReport, head: str | None, kept: int | None, ok: bool) -> dict[str, Any]:
     chain = report.chain
     return {
         "run": report.run,
         "ok": ok,
         "events": chain.events,
         "chain": {"ok": chain.ok, "broken": chain.broken, "position": chain.position, "detail": chain.detail},
-        "head": {"position": chain.head.position, "hash": chain.head.hash, "expected": head},
+        "head": {
+            "position": chain.head.position, "hash": chain.head.hash, "expected": head,
+            "expected_position": kept,
+        },
         "handlers": report.handlers,
         "unfinished": report.unfinished,
         "failed": report.failed,

@@ -36,10 +36,17 @@ NAS_BENCH = "nas-bench-201:"
 def resolve_backend(settings: CampaignSettings) -> CampaignSettings:
     """The settings with `llm.backend = "auto"` decided: a language model where a key or an endpoint is
     set.
+
+    Raises `SettingsError` where there is neither, and a model is named that nobody could ask.
     """
     llm = settings.llm
     if llm.backend != "auto":
         return settings
+    if not _reachable(settings) and (named := llm.model_fields_set & {"model", "models"}):
+        raise SettingsError(
+            f"llm.{min(named)} names a model, and there is neither a key in ${llm.api_key_env} nor an "
+            "endpoint in llm.base_url or $OPENAI_BASE_URL; llm.backend = 'rule-based' designs without one"
+        )
     values = settings.model_dump(mode="json")
     values["llm"]["backend"] = "openai" if _reachable(settings) else "rule-based"
     return validated(values)

@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption
+from nader.cli.options import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    ModelOption,
+    SetOption,
+    WorkspaceOption,
+    with_model,
+)
 from nader.cli.output import clean, print_json, stdout
 from nader.forks import fork as make_fork
 from nader.positions import position_of
@@ -28,9 +35,7 @@ def fork(
         str | None, typer.Option("--name", "-n", help="Name of the fork.", show_default="RUN-fork-N")
     ] = None,
     sets: SetOption = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Another chat model: short for --set llm.model=…")
-    ] = None,
+    model: ModelOption = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Another seed: short for --set seed=…")] = None,
     cancel: Annotated[
         bool,
@@ -59,8 +64,7 @@ def fork(
     with place.reader() as log:
         parent = find_run(log, run).name
         position = position_of(at, log, parent)
-    changes = [*(sets or [])]
-    changes += [f"llm.model={model}"] if model is not None else []
+    changes = with_model(sets, model)
     changes += [f"seed={seed}"] if seed is not None else []
     branch = asyncio.run(
         make_fork(place, parent, position, name=name, sets=changes, cancel=cancel, reuse=reuse)

@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, each defined once."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,24 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Change one setting, such as search.width=5; may be repeated."
     ),
 ]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Chat model: short for --set llm.model=… --set llm.backend=openai."),
+]
+
+
+def quoted(value: str | None) -> str | None:
+    """A text as `key=value` takes it, whatever it looks like."""
+    return None if value is None else "'" + value.replace("'", "") + "'"
+
+
+def with_model(sets: Sequence[str] | None, model: str | None) -> list[str]:
+    """What `--set` and `--model` change: a model that is named is asked, unless `--set` says who answers."""
+    changes = [*(sets or [])]
+    if model is None:
+        return changes
+    said = any(change.split("=")[0].strip() == "llm.backend" for change in changes)
+    return [*changes, f"llm.model={quoted(model)}", *([] if said else ["llm.backend=openai"])]
 
 
 def kept_head(words: str | None) -> str | None:

@@ -1,13 +1,20 @@
 """`nader reflect`: design experience derived anew from a run that is over."""
 
 import asyncio
-from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from nader.cli.failures import INVALID
-from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, SetOption, WorkspaceOption
+from nader.cli.options import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    ModelOption,
+    RunArgument,
+    SetOption,
+    WorkspaceOption,
+    with_model,
+)
 from nader.cli.output import clean, facts, number_of, print_json, stdout
 from nader.reflection import ReflectionReport, rederive
 from nader.workspace import Workspace
@@ -16,9 +23,7 @@ from nader.workspace import Workspace
 def reflect(
     run: RunArgument = None,
     sets: SetOption = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Another chat model: short for --set llm.model=…")
-    ] = None,
+    model: ModelOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
@@ -27,9 +32,7 @@ def reflect(
     The run itself is not touched: the new experiences go into a branch that shares its history. A later
     campaign brings them along with `nader run --set 'search.experience_from=["BRANCH"]'`.
     """
-    changes = [*(sets or [])]
-    changes += [f"llm.model='{model}'"] if model is not None else []
-    status = tell(asyncio.run(rederive(Workspace.at(workspace), run, changes)), as_json)
+    status = tell(asyncio.run(rederive(Workspace.at(workspace), run, with_model(sets, model))), as_json)
     if status:
         raise typer.Exit(status)
 

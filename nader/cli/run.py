@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from nader.campaign import Campaign
-from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption
+from nader.cli.options import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    ModelOption,
+    SetOption,
+    WorkspaceOption,
+    quoted,
+    with_model,
+)
 from nader.cli.running import run_campaign
 from nader.settings import PRESETS, CampaignSettings, load_settings
 from nader.workspace import Workspace
@@ -32,9 +40,7 @@ def run(
         int | None,
         typer.Option("--candidates", "-c", help="Designs to train: short for --set search.candidates=…"),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Chat model: short for --set llm.model=…")
-    ] = None,
+    model: ModelOption = None,
     budget: Annotated[
         float | None,
         typer.Option("--budget", help="US dollars to spend at most: short for --set budget.money=…"),
@@ -60,18 +66,16 @@ def run(
     progress goes to standard error and the result to standard output.
     """
     short = {
-        "search.candidates": candidates, "llm.model": _quoted(model), "budget.money": budget,
-        "training.backend": _quoted(backend), "training.address": _quoted(address),
+        "search.candidates": candidates, "budget.money": budget,
+        "training.backend": quoted(backend), "training.address": quoted(address),
     }  # fmt: skip
-    changes = [*(sets or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    changes = [
+        *with_model(sets, model),
+        *(f"{key}={value}" for key, value in short.items() if value is not None),
+    ]
     status = asyncio.run(_run(Workspace.at(workspace), load_settings(file, preset, changes), name, as_json))
     if status:
         raise typer.Exit(status)
-
-
-def _quoted(value: str | None) -> str | None:
-    """A text as `key=value` takes it, whatever it looks like."""
-    return None if value is None else "'" + value.replace("'", "") + "'"
 
 
 async def _run(workspace: Workspace, settings: CampaignSettings, name: str | None, as_json: bool) -> int:

@@ -39,6 +39,7 @@ def test_a_fork_at_a_number_folds_nothing(
     def folded(*_: object, **__: object) -> None:
         raise AssertionError("the run was folded")
 
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
     for module in ("nader.positions", "nader.forks", "nader.workspace", "nader.cli.reading"):
         monkeypatch.setattr(f"{module}.fold", folded)
     told = nader("fork", "run-1", "--at", "9", "--name", "quick", *more, "-w", workspace)
@@ -56,7 +57,7 @@ def test_verify_names_a_byte_that_was_changed_and_a_tail_that_was_cut_off(
     head = nader("verify", "run-1", "--json", "-w", workspace).json["head"]["hash"]
     assert nader("verify", "run-1", "--head", head[:16], "-w", workspace).status == 0
     cut = nader("verify", "run-1", "--head", "0" * 16, "-w", workspace)
-    assert cut.status == 1 and "the log was cut off or rewritten" in cut.out
+    assert cut.status == 1 and "the log was cut off or rewritten" in cut.out and "not verified" in cut.out
     log = sqlite3.connect(workspace / "nader.db")
     log.execute("DROP TRIGGER events_are_never_changed")
     log.execute("UPDATE events SET payload = replace(payload, 'base', 'bass') WHERE type = 'ProposalMade'")
@@ -68,6 +69,46 @@ def test_verify_names_a_byte_that_was_changed_and_a_tail_that_was_cut_off(
     first = next(e for e in nader("log", "run-1", "-t", "ProposalMade", "--json", "-w", workspace).lines)
     assert told.json["chain"]["position"] == first["position"]
     assert "it was changed" in nader("verify", "run-1", "-w", workspace).out
+
+
+def test_a_head_that_was_kept_before_the_run_went_on_still_proves_it(nader: Nader, workspace: Path) -> None:
+    lines = nader("log", "run-1", "--epochs", "--json", "-w", workspace).lines
+    then, end = lines[9], lines[-1]["position"]
+    told = nader("verify", "run-1", "--head", then["hash"], "-w", workspace)
+    assert told.status == 0 and f"stands at position 10; {end - 10} events came after it" in told.out
+    told = nader("verify", "run-1", "--head", then["hash"], "--json", "-w", workspace)
+    assert told.json["ok"] and told.json["head"]["expected_position"] == 10
+    elsewhere = nader("verify", "other", "--head", lines[-1]["hash"], "-w", workspace)
+    assert elsewhere.status == 1 and "or it is another's" in elsewhere.out
+
+
+@pytest.mark.parametrize("words", [["fork", "run-1", "--at", "9"], ["reflect", "run-1"], ["run"]])
+def test_a_model_that_is_named_is_asked_or_the_command_is_refused(
+    nader: Nader, workspace: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    before = len(nader("runs", "--json", "-w", workspace).json["runs"])
+    told = nader(*words, "--model", "some-model", "-w", workspace)
+    assert told.status == 2 and "llm.backend = 'openai' needs a key" in told.err
+    assert len(nader("runs", "--json", "-w", workspace).json["runs"]) == before
+    if words[0] == "fork":
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        assert nader(*words, "--model", "some-model", "--name", "asks", "-w", workspace).status == 0
+        runs = nader("runs", "--json", "-w", workspace).json["runs"]
+        assert next(run["designer"] for run in runs if run["name"] == "asks") == "some-model"
+
+
+def test_settings_that_name_a_model_nobody_can_ask_start_nothing(
+    nader: Nader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    file = tmp_path / "campaign.toml"
+    file.write_text('[llm]\nmodel = "gpt-4o"\n')
+    told = nader("run", file, "-w", tmp_path / "w")
+    assert told.status == 2 and "llm.model names a model, and there is neither a key" in told.err
+    assert not (tmp_path / "w" / "nader.db").exists()
 
 
 def test_rebuild_says_that_states_agree(nader: Nader, finished: Path) -> None:

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunArgument, WorkspaceOption
-from nader.cli.output import clean, count, duration, money, print_json, stdout, table
+from nader.cli.output import clean, count, duration, money, number_of, print_json, print_table, stdout, table
 from nader.cli.reading import Run, open_run
 from nader.cli.show import stopped_text
 from nader.workspace import LIBRARY
@@ -54,6 +54,8 @@ def _print(console: Console, run: Run) -> None:
         ("paper" if run.name.startswith(LIBRARY) else "candidate", ledger.by_candidate(upto)),
     )
     for kind, rows in groups:
+        if not rows and kind != "agent":
+            continue
         shown = table(
             kind,
             ("questions", "right"),
@@ -64,16 +66,15 @@ def _print(console: Console, run: Run) -> None:
         )
         for name, totals in [*rows.items(), *([("in all", ledger.totals(upto))] if kind == "agent" else [])]:
             shown.add_row(clean(name), *_figures(totals))
-        console.print(shown)
+        print_table(console, shown)
     total = ledger.totals(upto)
     if total.uncertain_tokens:
         unsaid = f"at most {count(total.uncertain_tokens)} tokens more, {money(total.uncertain_cost)}"
         console.print(Text(f"{unsaid}, for tries of which the server said nothing.", style="yellow"))
     if total.stopped_early:
         console.print(Text(f"Hopeless trainings {stopped_text(total)}."))
-    waiting = len(ledger.open_requests(upto))
-    if waiting:
-        console.print(Text(f"{waiting} requests have no end yet.", style="yellow"))
+    if waiting := len(ledger.open_requests(upto)):
+        console.print(Text(f"without an end yet: {number_of(waiting, 'request')}", style="yellow"))
 
 
 def _figures(totals: Totals) -> tuple[str, str, str, str, str]:

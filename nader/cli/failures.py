@@ -51,4 +51,7 @@ def _usage(error: BaseException) -> tuple[str, int]:
         return "", getattr(error, "exit_code", WRONG)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "nader"
-    return f"{message[:1].lower()}{message[1:]}; see {path} --help", getattr(error, "exit_code", WRONG)
+    return (
+        f"{message[:1].lower()}{message[1:]}{'' if message.endswith('?') else ';'} see {path} --help",
+        getattr(error, "exit_code", WRONG),
+    )

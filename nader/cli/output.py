@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -137,6 +138,20 @@ def table(*columns: str | tuple[str, str], title: str = "") -> Table:
         heading, justify = column if isinstance(column, tuple) else (column, "left")
         made.add_column(Text(heading), justify=justify, overflow="fold", no_wrap=justify == "right")  # type: ignore[arg-type]
     return made
+
+
+def print_table(console: Console, made: Table) -> None:
+    """Print a table without the columns at its right end for which there is no room, and name them.
+
+    Squeezed in, rich would cut figures off, and a figure that lacks its end is another figure.
+    """
+    left_out: list[str] = []
+    roomy = console.options.update_width(1_000)
+    while len(made.columns) > 2 and Measurement.get(console, roomy, made).minimum > console.width:
+        left_out.insert(0, str(made.columns.pop().header))
+    console.print(made)
+    if left_out:
+        console.print(Text(f"no room here for {', '.join(left_out)}; --json has all", style="dim"))
 
 
 def facts(pairs: Iterable[tuple[str, RenderableType]]) -> Table:

@@ -133,7 +133,9 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
         f"{e.outcome}: {number_of(len(e.texts), 'idea')} from {_or(e.section, 'the abstract')!r}"
     ),
     "PaperFinished": lambda e: f"{e.outcome}, {number_of(e.inspirations, 'inspiration')}",
-    "InspirationRecorded": lambda e: f"{e.inspiration}: {e.text} ({e.title}, {e.year or '?'})",
+    "InspirationRecorded": lambda e: (
+        f"{e.inspiration}: {e.text} ({e.title}{f', {e.year}' if e.year else ''})"
+    ),
     "InspirationMerged": lambda e: f"into {e.into} (similarity {e.similarity:.2f}): {e.text}",
     "KnowledgeIndexed": lambda e: f"{number_of(e.count, 'vector')} of {e.dimension} from {e.embedder}",
     "LibraryAttached": lambda e: f"{e.library} as of position {e.at}",

@@ -14,7 +14,7 @@ from rich.tree import Tree
 from events.training import ResultReused, TrainingCompleted
 from nader.cli.candidates import candidate_json, short_figures, status_text
 from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunArgument, WorkspaceOption
-from nader.cli.output import clean, count, number_of, percent, print_json, stdout, table
+from nader.cli.output import clean, count, number_of, percent, print_json, print_table, stdout, table
 from nader.cli.reading import Run, open_run
 from store.projections.objective import parse_objective
 from store.projections.tree import Candidate, Stage
@@ -158,7 +158,7 @@ def _print_list(console: Console, run: Run, objective: str) -> None:
             percent(candidate.test), count(candidate.params), count(candidate.macs), latency,
             "-" if candidate.peak_memory is None else f"{candidate.peak_memory / 1e6:.0f}",
         )  # fmt: skip
-    console.print(shown)
+    print_table(console, shown)
     console.print(Text(_legend(trained, costs), style="dim"))
 
 

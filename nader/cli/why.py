@@ -11,7 +11,7 @@ from nader.audit import why as find_why
 from nader.cli.candidates import candidate_json, figures_line
 from nader.cli.log import event_json, event_line
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunOption, WorkspaceOption
-from nader.cli.output import clean, facts, heading, print_json, stdout
+from nader.cli.output import clean, facts, heading, indented, print_json, stdout
 from nader.cli.reading import Run, open_run
 from nader.cli.show import spent_text
 
@@ -56,7 +56,7 @@ def _print(console: Console, why: Why) -> None:
     if why.ancestors:
         console.print(heading("\nMade from"))
         for above in why.ancestors:
-            console.print(Text.assemble("  ", (clean(above.id), "cyan"), "  ", figures_line(above, base)))
+            indented(console, Text.assemble((clean(above.id), "cyan"), "  ", figures_line(above, base)), 2)
     console.print(heading("\nCauses"))
     deciding = [event for event in (why.parent_chosen, why.ranked) if event is not None]
     for event in sorted({event.position: event for event in (*why.chain, *deciding)}.items(), reverse=True):

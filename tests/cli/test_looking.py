@@ -319,3 +319,18 @@ def test_hostile_text_in_a_log_reaches_no_terminal(nader: Nader, tmp_path: Path)
             assert "[bold red]boo[/]" in (
                 json.dumps(said.json) if words == ["tree", "--json"] else said.out
             ), words
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_a_list_that_is_wider_than_the_terminal_leaves_columns_out_and_cuts_no_figure(
+    nader: Nader, finished: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    where = ("tree", "run-1", "--objective", "validation", "-w", finished)
+    best = nader(*where, "--json").json["best"]
+    monkeypatch.setenv("COLUMNS", "200")
+    whole = next(line.split() for line in nader(*where).out.splitlines() if line.startswith(f" {best} "))
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = nader(*where).out
+    narrow = next(line.split() for line in out.splitlines() if line.startswith(f" {best} "))
+    assert narrow == whole[: len(narrow)] and ("no room here for" in out) == (len(narrow) < len(whole))
+    assert len(narrow) < len(whole) or width == 100

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from events import Envelope, event_types
 from store.reader import Reader
 
-_QUESTIONS = ("ChatRequested", "EmbeddingRequested")
+QUESTIONS = ("ChatRequested", "EmbeddingRequested")
 _TRIES = ("ChatAttempted", "EmbeddingAttempted")
 
 
@@ -24,10 +24,10 @@ def conversations(
     """Every question of an agent at positions above `after`, up to `upto`, in order; what belongs to one may
     stand later.
     """
-    ends = {name for question in _QUESTIONS for name in event_types()[question].terminal}
+    ends = {name for question in QUESTIONS for name in event_types()[question].terminal}
     found: dict[int, list[Envelope]] = {}
-    for envelope in log.read(branch, after, types=(*_QUESTIONS, *_TRIES, *ends)):
-        if envelope.type in _QUESTIONS:
+    for envelope in log.read(branch, after, types=(*QUESTIONS, *_TRIES, *ends)):
+        if envelope.type in QUESTIONS:
             if envelope.actor == agent and (upto is None or envelope.position <= upto):
                 found[envelope.position] = [envelope]
         elif envelope.causation in found:

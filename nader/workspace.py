@@ -116,7 +116,8 @@ def find_run(log: Reader, name: str | None = None) -> BranchInfo:
         raise WorkspaceError("this log holds no campaign yet; `nader run` starts one")
     if name is None:
         return next((run for run in reversed(runs) if not is_reflection(log, run)), runs[-1])
-    names = [run.name for run in runs]
+    libraries = [branch.name for branch in log.branches() if branch.name.startswith(LIBRARY)]
+    names = (libraries if name.startswith(LIBRARY) else []) or [run.name for run in runs]
     near = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"it holds {', '.join(names[-8:])}"
     raise WorkspaceError(f"this log holds no run {name!r}; {hint}")

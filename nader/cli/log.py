@@ -17,7 +17,7 @@ from events import Envelope, EventError, event_types, is_time, named_blobs
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, WorkspaceOption
 from nader.cli.output import clean, indented, print_json_line, stdout
 from nader.cli.sentences import sentence
-from nader.conversations import conversations
+from nader.conversations import QUESTIONS, conversations
 from nader.errors import WorkspaceError
 from nader.positions import find_candidate, find_position
 from nader.workspace import Workspace, find_run, fold
@@ -94,6 +94,7 @@ def log(
         wanted = _Filter(reader, branch, actors, candidate or [], first, last)
         shown = _events(reader, branch, wanted, types, hidden, follow)
         if agent is not None:
+            _check_asks(reader, branch, agent)
             shown = _conversations(reader, branch, wanted, types, agent, set(actor or []))
         with contextlib.suppress(KeyboardInterrupt):
             for envelope in shown:
@@ -160,6 +161,13 @@ def _check_actors(names: list[str], there: set[str]) -> None:
             near = difflib.get_close_matches(name, there, 1, 0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(there))}"
             raise WorkspaceError(f"no actor {name!r} has acted in this run; {hint}")
+
+
+def _check_asks(log: Reader, branch: str, agent: str) -> None:
+    asking = {event.actor for event in log.read(branch, types=QUESTIONS)}
+    if agent not in asking:
+        others = f"; {', '.join(sorted(asking))} did" if asking else ", nor did another"
+        raise WorkspaceError(f"{agent} has asked no model in this run{others}")
 
 
 def _conversations(

@@ -22,6 +22,7 @@ VERSION = 2
 LONGEST_LINE = 256 << 20
 """Bytes of one line that are read: a blob of a hundred megabytes fits, an endless line does not."""
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
+_ZSTD = zstandard.MAGIC_NUMBER.to_bytes(4, "little")
 
 
 class PortableError(NaderError):
@@ -67,7 +68,8 @@ def read_header(line: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         named = False
     if not named:
-        raise PortableError("it is no file of `nader export-log`")
+        cut = "" if line.endswith(b"\n") else ", or it was cut off in its first line"
+        raise PortableError(f"it is no file of `nader export-log`{cut}")
     if header["version"] != VERSION:
         remedy = "it is of before the first release" if header["version"] == 1 else "upgrade nader"
         raise PortableError(
@@ -99,6 +101,8 @@ def read_branches(header: dict[str, Any]) -> dict[str, Branch]:
 
 def read_line(line: bytes) -> tuple[str, dict[str, Any]]:
     """A line below the header: its kind, and all of it."""
+    if not line.endswith(b"\n"):
+        raise PortableError("it was cut off: its last line is not whole")
     value = json.loads(line)
     kind = next(iter(value), "") if isinstance(value, dict) else ""
     if kind not in ("event", "blob", "ack", "end"):
@@ -128,6 +132,9 @@ def read_lines(path: Path) -> Iterator[Iterator[bytes]]:
     except OSError as error:
         raise PortableError(f"{path} cannot be read: {(error.strerror or '').lower()}") from None
     with raw:
+        if raw.read(len(_ZSTD)) != _ZSTD:
+            raise PortableError(f"{path} cannot be imported: it is no file of `nader export-log`")
+        raw.seek(0)
         stream = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw), 1 << 20)
         yield iter(lambda: stream.readline(LONGEST_LINE), b"")
 

@@ -97,10 +97,10 @@ def require(base: str, folder: Path) -> Path:
             "imagenet16-120": "fetch ImageNet16 by hand (its authors keep it on Google Drive) and",
             "fashion-mnist": "run `nader data get fashion-mnist`, install Debian's dataset-fashion-mnist, or",
         }.get(base, f"run `nader data get {base}`, or")
+        inside = ", ".join(sub for sub in SUBFOLDERS[base] if sub)
         raise DataMissingError(
-            f"The files of {base} were looked for in {folder} "
-            f"(and {', '.join(p.name for p in places if p != folder)}) and are not there{lacking}: "
-            f"{remedy} name the folder that holds them (data_dir)."
+            f"The files of {base} were looked for in {folder} (and in it {inside}) and are not "
+            f"there{lacking}: {remedy} name the folder that holds them (data_dir)."
         )
     if base in SPLIT_OF:
         find_split(SPLIT_OF[base], folder)

@@ -75,6 +75,8 @@ def test_an_agent_that_is_not_there_is_named_and_a_conversation_is_not_followed(
 ) -> None:
     told = nader("log", "run-1", "--agent", "modifire", "-w", finished)
     assert told.status == 2 and "did you mean 'modifier'?" in told.err
+    told = nader("log", "run-1", "--agent", "gateway", "-w", finished)
+    assert told.status == 2 and "gateway has asked no model in this run; modifier, " in told.err
     told = nader("log", "run-1", "--agent", "modifier", "--follow", "-w", finished)
     assert told.status == 2 and "--follow cannot wait for it" in told.err
 

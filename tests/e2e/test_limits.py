@@ -298,8 +298,8 @@ def test_the_cap_on_hours_holds_for_a_reflection_and_more_hours_go_on(tmp_path):
         run_campaign(tmp_path, settings(server))
     with Workspace(tmp_path).reader() as reader:
         worked = seconds_run(reader, "run-1", fold(reader, "run-1")[1])
-    with serve(Scenario(delay_s=0.4)) as server:
-        sets = (f"llm.base_url={server.url}", f"budget.hours={(worked + 0.6) / 3600}")
+    with serve(Scenario(delay_s=1.0)) as server:
+        sets = (f"llm.base_url={server.url}", f"budget.hours={(worked + 0.3) / 3600}")
         report = asyncio.run(rederive(Workspace(tmp_path), "run-1", sets))
         assert report.ending.kind == "paused" and "hours of running" in report.ending.reason
         more = asyncio.run(go_on(Workspace(tmp_path), report.branch, ("budget.hours=1",)))

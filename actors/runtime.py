@@ -1,15 +1,10 @@
-"""Runs actors over one branch of the log: mailboxes, supervision, and an orderly stop.
-
-A mailbox is a cursor over the history, woken by commits. An actor takes its next matching event when it has
-room, so nothing queues in memory and a slow actor blocks nobody. What an actor has finished with is known
-from the log alone: agents by their acknowledgements, effectors by terminal events.
-"""
+"""Runs actors over one branch of the log: what they append and are answered, supervision, an orderly stop."""
 
 import asyncio
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 
@@ -18,6 +13,7 @@ from actors.context import AgentContext, EffectorContext
 from actors.divergence import Diverged
 from actors.history import OPERATOR, SUPERVISOR, History
 from actors.keys import effect_key
+from actors.mailbox import Mailbox
 from events import Ack, Envelope, Event, Pending, encode
 from events.campaign import CampaignPaused, HandlerFailed
 from store import FaultPoint, Log, StoreError, fault
@@ -77,11 +73,13 @@ class Runtime:
         self._backoff = backoff
         self._over = over or self._finished
         """Why everything is done, or None while it is not."""
-        self._mailboxes = [_Mailbox(self, actor) for actor in actors]
+        self._mailboxes = [Mailbox(self, actor) for actor in actors]
         self._waiters: dict[int, list[asyncio.Future[Envelope]]] = {}
         self._tick = asyncio.Event()
         """Set, and replaced by a new one, whenever something was committed or a handler ended."""
         self._stop: _Stop | None = None
+        self._broken: RuntimeFault | None = None
+        """An event was committed that the state could not take in: nothing may be decided any more."""
 
     # ---- the port that contexts reach the log through
 
@@ -89,6 +87,8 @@ class Runtime:
         self, pendings: Sequence[Pending], blobs: dict[str, bytes], acks: Sequence[Ack]
     ) -> list[Envelope]:
         """Commit, and return once the history holds what was committed."""
+        if self._broken is not None:
+            raise self._broken
         stored = await self.store.append(self.branch, pendings, blobs=blobs, acks=acks)
         self.history.acks.update((ack.actor, ack.cause) for ack in acks)
         while stored and self.history.head < stored[-1].position:
@@ -139,11 +139,6 @@ class Runtime:
             self._stop = _Stop(reason, frozenset() if now else frozenset(finish), now)
             self.woken()
 
-    @property
-    def stopping(self) -> bool:
-        """Whether `pause` has been called."""
-        return self._stop is not None
-
     def _finished(self) -> str | None:
         finished = self.views.status.finished()
         return None if finished is None else finished.reason
@@ -152,6 +147,8 @@ class Runtime:
         """End the mailboxes when the campaign is over, and say so if it stands still without being over."""
         while True:
             tick = self._tick
+            if self._broken is not None:
+                raise self._broken
             if self._stop is not None:
                 for mailbox in self._mailboxes:
                     await mailbox.leave(mailbox.actor.name in self._stop.finish, self._stop.now)
@@ -187,7 +184,13 @@ class Runtime:
             if envelope.branch != self.branch:
                 continue
             self.history.add([envelope])
-            self.views.apply(envelope)
+            try:
+                self.views.apply(envelope)
+            except Exception as error:
+                self._broken = RuntimeFault(
+                    f"the state cannot take in the {envelope.type} at position {envelope.position} "
+                    f"({type(error).__name__}: {error})"
+                )
             if envelope.causation in self._waiters and self.history.answer_to(envelope.causation) is envelope:
                 for future in self._waiters.pop(envelope.causation):
                     if not future.done():
@@ -298,112 +301,6 @@ class Runtime:
             raise RuntimeFault(
                 f"{agent.name} handled {cause.type} at {cause.position} and recorded no answer to it"
             )
-
-
-class _Mailbox:
-    """An actor's cursor over the history."""
-
-    def __init__(self, runtime: Runtime, actor: Actor) -> None:
-        self.actor = actor
-        self._runtime = runtime
-        self._index = 0
-        self._own_last = 0
-        """Position of the actor's last emission, as far as it has handled."""
-        self.running: dict[asyncio.Task[None], Envelope] = {}
-        self._woken = asyncio.Event()
-        self._closed = False
-        self._leaving = False
-        self._ending: asyncio.Task[None] | None = None
-        """The actor is ending what it does in its own way."""
-
-    async def run(self) -> None:
-        """Start handlers as events come and room allows."""
-        try:
-            while not self._closed:
-                self._woken.clear()
-                self._raise_failures()
-                self._start_what_fits()
-                await self._woken.wait()
-        finally:
-            if self._ending is not None:
-                self._ending.cancel()
-            for task in self.running:
-                task.cancel()
-            await asyncio.gather(*self.running, return_exceptions=True)
-
-    def wake(self) -> None:
-        """Look at the history again."""
-        self._woken.set()
-
-    def close(self) -> None:
-        """Take nothing more, and end."""
-        self._closed = True
-        self.wake()
-
-    async def leave(self, finish: bool, now: bool) -> None:
-        """Take nothing more; cancel what runs, unless it is to finish or its actor has a way to end it."""
-        self._leaving = True
-        if finish:
-            return
-        if isinstance(self.actor, Effector) and self.actor.ends_softly and not now:
-            if self._ending is None:
-                self._ending = asyncio.create_task(self.actor.end())
-                self._ending.add_done_callback(lambda _: self._runtime.woken())
-            if not self._ending.done():
-                return
-        for task in list(self.running):
-            task.cancel()
-        await asyncio.gather(*self.running, return_exceptions=True)
-
-    @property
-    def idle(self) -> bool:
-        """Nothing runs and nothing waits."""
-        return not self.running and self._index >= len(self._runtime.history.events)
-
-    @property
-    def has_next(self) -> bool:
-        """An event waits, and there is room to take it."""
-        room = len(self.running) < self.actor.concurrency
-        return room and self._index < len(self._runtime.history.events)
-
-    def _start_what_fits(self) -> None:
-        events = self._runtime.history.events
-        while not self._leaving and len(self.running) < self.actor.concurrency and self._index < len(events):
-            envelope = events[self._index]
-            self._index += 1
-            if envelope.type not in self.actor.handled:
-                continue
-            if isinstance(self.actor, Effector):
-                if self._runtime.history.answer_to(envelope.position) is None:
-                    self._start(self._runtime.perform(self.actor, envelope), envelope)
-            elif isinstance(self.actor, Agent):
-                if (self.actor.name, envelope.position) in self._runtime.history.acks:
-                    self._note_emissions(envelope)
-                else:
-                    view = max(envelope.position, self._own_last) if self.actor.serial else envelope.position
-                    self._start(self._runtime.handle(self.actor, envelope, view), envelope)
-
-    def _start(self, work: Coroutine[Any, Any, None], envelope: Envelope) -> None:
-        task = asyncio.create_task(work)
-        self.running[task] = envelope
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or task.exception() is None:
-            self._note_emissions(self.running.pop(task))
-        self._runtime.woken()
-
-    def _raise_failures(self) -> None:
-        for task in list(self.running):
-            if task.done() and not task.cancelled():
-                error = task.exception()
-                if error is not None:
-                    raise error
-
-    def _note_emissions(self, cause: Envelope) -> None:
-        emitted = self._runtime.history.emitted(self.actor.name, cause.position)
-        if emitted:
-            self._own_last = max(self._own_last, emitted[-1].position)
 
 
 def external(event: Event, *, about: str | None = None) -> Pending:

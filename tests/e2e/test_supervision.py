@@ -12,7 +12,8 @@ from actors.trainer import Trainer
 from nader.campaign import Campaign
 from nader.settings import load_settings
 from nader.workspace import Workspace
-from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign, verified
+from store.projections.tree import Tree
+from tests.e2e.campaigns import SMALL, check_log, events, folded, resume_campaign, run_campaign, verified
 from tests.e2e.simulation import SimulatedBackend
 
 
@@ -168,3 +169,20 @@ def test_changed_code_in_an_open_handler_stops_at_the_difference_and_says_where(
     with pytest.raises(Diverged, match="modifier's DraftAccepted is due and is not in the log"):
         asyncio.run(again())
     assert len(events(tmp_path)) - before <= 30, "nothing much is written over a difference"
+
+
+def test_an_event_that_the_state_cannot_take_in_ends_the_process_and_nothing_more_is_decided(
+    tmp_path, monkeypatch
+):
+    def broken(self, envelope):
+        raise KeyError("something nobody thought of")
+
+    monkeypatch.setattr(Tree, "on_DesignReady", broken)
+    with pytest.raises(RuntimeFault, match=r"cannot take in the DesignReady at position \d+ \(KeyError: "):
+        run_campaign(tmp_path)
+    monkeypatch.undo()
+    last = events(tmp_path)
+    first = next(e.position for e in last if e.type == "DesignReady")
+    assert {e.actor for e in last if e.position > first} <= {"modifier"}, "what was committed with it"
+    assert resume_campaign(tmp_path).kind == "finished", "a program that knows better goes on with it"
+    check_log(tmp_path)

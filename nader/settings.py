@@ -168,7 +168,8 @@ class ModelSettings(_Section):
     """Which model answers, and within which limits."""
 
     backend: Literal["auto", "rule-based", "openai", "inbox"] = "auto"
-    """`auto`: a language model when a key or `base_url` is set, else the rule-based designer."""
+    """`auto`: a language model when a key or `base_url` is set, else the rule-based designer
+    (refused where a model is named)."""
     base_url: str = ""
     """Endpoint; empty: $OPENAI_BASE_URL, else OpenAI's own."""
     api_key_env: str = "OPENAI_API_KEY"

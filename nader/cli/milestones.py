@@ -46,7 +46,7 @@ def _asked(event: Any, views: Views) -> Text | None:
     """A question to a person; a model's need nobody."""
     if event.backend != "inbox":
         return None
-    text = f" to {clean(event.prompt)} for the {clean(event.agent)}: nader inbox, nader answer"
+    text = f" ({clean(event.prompt)}, for the {clean(event.agent)}): nader inbox, nader answer"
     return Text.assemble(("a question waits for you", "bold yellow"), text)
 
 

@@ -96,11 +96,11 @@ def _kept(head: str, kept: int | None, end: int) -> Text:
 
 
 def _decisions(report: VerifyReport) -> Text:
-    said = Text(f"{report.handlers} handlings run again, ")
+    said = Text(f"{number_of(report.handlers, 'handling')} run again, ")
     number = len(report.differences)
     said.append(f"{number} differ" if number else "all as recorded", style="red" if number else "green")
     if report.unfinished:
-        said.append(f"; {report.unfinished} were not finished")
+        said.append(f"; {report.unfinished} {'was' if report.unfinished == 1 else 'were'} not finished")
     if report.failed:
         said.append(f"; {report.failed} had failed for good")
     return said

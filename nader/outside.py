@@ -84,8 +84,12 @@ class Outside:
         self._differs = differs
         self._kind = ""
         """`campaign` or `library`, by the first event."""
+        self._imported = ""
+        """What imports, one after the other, have put before the name of the first branch."""
         self._prefix = ""
-        """What an import put before the names of these branches."""
+        """What they have put before the names that events of the newest branch give: less where it was made
+        after some of them.
+        """
         self._lineage: list[str] = []
         self._previous: Envelope | None = None
         self._settings: CampaignSettings | None = None
@@ -152,7 +156,8 @@ class Outside:
         info = self._branches[e.branch]
         if not self._lineage:
             self._kind = "library" if e.type == _READING else "campaign"
-            self._prefix = e.branch.removesuffix(info.run) if e.branch.endswith(info.run) else ""
+            self._imported = e.branch.removesuffix(info.run) if e.branch.endswith(info.run) else ""
+            self._prefix = self._imported
             if e.type not in (_START, _READING):
                 self._differs(e, "$", e.type, _START)
         elif e.type != _FORKED:
@@ -231,13 +236,14 @@ class Outside:
 
     def _see_Forked(self, e: Envelope, event: Forked) -> None:
         info = self._branches[e.branch]
-        first = e.position == info.fork_position + 1 and info.parent is not None
-        if not first:
+        if info.parent is None or e.position != info.fork_position + 1:
             self._differs(e, "$", "a fork in the middle of a branch", None)
         elif event.at != info.fork_position:
             self._differs(e, "$.at", event.at, info.fork_position)
-        elif self._named(event.parent) != info.parent:
-            self._differs(e, "$.parent", event.parent, info.parent)
+        else:
+            self._prefix = info.parent.removesuffix(event.parent)
+            if self._named(event.parent) != info.parent or not self._imported.startswith(self._prefix):
+                self._differs(e, "$.parent", event.parent, info.parent)
         self._forked = event
 
     def _see_ExperienceRecorded(self, e: Envelope, event: ExperienceRecorded) -> None:

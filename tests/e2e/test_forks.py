@@ -199,6 +199,10 @@ def test_an_imported_fork_takes_the_answers_of_its_own_parent_whatever_that_is_c
     later = [e for e in events(elsewhere.path, there) if e.position > head and e.type == "ChatCompleted"]
     taken = [e.event.reused for e in later if e.event.reused]
     assert later and all(source.startswith("run-1:") for source in taken)
+    for parent in ("their-run-1", there):
+        made_here = forked(elsewhere.path, opened, run=parent, reuse=True)
+        resume_campaign(elsewhere.path, made_here)
+        check_log(elsewhere.path, made_here)
 
 
 def test_without_reuse_nothing_is_taken(workspace):

@@ -12,6 +12,7 @@ from nader.cli.options import (
     ModelOption,
     SetOption,
     WorkspaceOption,
+    in_workspace,
     with_model,
 )
 from nader.cli.output import clean, print_json, stdout
@@ -57,8 +58,7 @@ def fork(
     not change.
 
     The fork is made at once; `nader resume FORK` then takes it up. Stages of a candidate are proposed,
-    designed, queued, trained and
-    closed: `--at r2-1:proposed` lets the same idea be designed again.
+    designed, queued, trained and closed: `--at r2-1:proposed` lets the same idea be designed again.
     """
     place = Workspace.at(workspace)
     with place.reader() as log:
@@ -74,4 +74,7 @@ def fork(
         return
     console = stdout()
     console.print(Text(f"{clean(branch)} shares {clean(parent)} up to position {position}"), soft_wrap=True)
-    console.print(Text(f"go on with: nader resume {clean(branch)}", style="dim"), soft_wrap=True)
+    console.print(
+        Text(f"go on with: nader resume {clean(branch)}{in_workspace(place.path)}", style="dim"),
+        soft_wrap=True,
+    )

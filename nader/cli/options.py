@@ -1,12 +1,14 @@
 """Arguments and options that several commands share, each defined once."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from nader.cli.output import clean
 from nader.errors import WorkspaceError
 
 DEFAULT_WORKSPACE = Path("nader-workspace")
@@ -51,6 +53,11 @@ ModelOption = Annotated[
 def quoted(value: str | None) -> str | None:
     """A text as `key=value` takes it, whatever it looks like."""
     return None if value is None else "'" + value.replace("'", "") + "'"
+
+
+def in_workspace(path: Path) -> str:
+    """The option that names a workspace, for a command to copy; empty for the default one."""
+    return "" if path == DEFAULT_WORKSPACE else f" -w {clean(shlex.quote(str(path)))}"
 
 
 def with_model(sets: Sequence[str] | None, model: str | None) -> list[str]:

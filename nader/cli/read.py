@@ -12,7 +12,7 @@ from rich.text import Text
 from events import Envelope
 from nader.cli.failures import INVALID
 from nader.cli.log import event_line
-from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption
+from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption, in_workspace
 from nader.cli.output import clean, count, facts, money, number_of, print_json, stderr, stdout
 from nader.cli.show import spent_text
 from nader.library import Plan, ReadingReport, look_up
@@ -79,7 +79,7 @@ def read(
     if as_json:
         print_json({"plan": planned, "report": report})
     else:
-        _print_report(stdout(), report)
+        _print_report(stdout(), report, in_workspace(place.path))
     if not report.whole:
         raise typer.Exit(INVALID)
 
@@ -120,7 +120,7 @@ def _print_plan(console: Console, plan: Plan) -> None:
     )
 
 
-def _print_report(console: Console, report: ReadingReport) -> None:
+def _print_report(console: Console, report: ReadingReport, where: str) -> None:
     failed = ", ".join(f"{number} {kind}" for kind, number in sorted(report.failed.items()))
     rows = [
         ("library", clean(report.library)),
@@ -147,5 +147,6 @@ def _print_report(console: Console, report: ReadingReport) -> None:
     rows.append(("ended", f"{report.ending.kind}: {clean(report.ending.reason)}"))
     rows.append(("stands at", f"position {report.position} of {clean(LIBRARY + report.library)}"))
     console.print(facts(rows))
-    use = f"""nader run --set 'search.library=["{clean(report.library)}"]'"""
-    console.print(Text(f"use it: {use}", style="dim"), soft_wrap=True)
+    if report.entered:
+        use = f"""nader run --set 'search.library=["{clean(report.library)}"]'{where}"""
+        console.print(Text(f"use it: {use}", style="dim"), soft_wrap=True)

@@ -13,6 +13,7 @@ from nader.cli.options import (
     RunArgument,
     SetOption,
     WorkspaceOption,
+    in_workspace,
     with_model,
 )
 from nader.cli.output import clean, facts, number_of, print_json, stdout
@@ -32,12 +33,13 @@ def reflect(
     The run itself is not touched: the new experiences go into a branch that shares its history. A later
     campaign brings them along with `nader run --set 'search.experience_from=["BRANCH"]'`.
     """
-    status = tell(asyncio.run(rederive(Workspace.at(workspace), run, with_model(sets, model))), as_json)
+    place = Workspace.at(workspace)
+    status = tell(asyncio.run(rederive(place, run, with_model(sets, model))), place, as_json)
     if status:
         raise typer.Exit(status)
 
 
-def tell(report: ReflectionReport, as_json: bool) -> int:
+def tell(report: ReflectionReport, place: Workspace, as_json: bool) -> int:
     """Print what came of a reflection; the exit status, which is 1 while part of it is still to be done."""
     paused = report.ending.kind == "paused"
     if as_json:
@@ -62,11 +64,11 @@ def tell(report: ReflectionReport, as_json: bool) -> int:
             ("no answer", f"to {number_of(report.unanswered, 'question')}: plain facts stand instead")
         )
     rows.append(("ended", f"{report.ending.kind}: {clean(report.ending.reason)}"))
-    console = stdout()
+    console, where = stdout(), in_workspace(place.path)
     console.print(facts(rows))
-    hint = f"""bring them along: nader run --set 'search.experience_from=["{clean(report.branch)}"]'"""
+    hint = f"""bring them along: nader run --set 'search.experience_from=["{clean(report.branch)}"]'{where}"""
     if paused:
-        hint = f"not all is done; go on with: nader resume {clean(report.branch)}"
+        hint = f"not all is done; go on with: nader resume {clean(report.branch)}{where}"
     if paused or report.experiences:
         console.print(Text(hint, style="dim"), soft_wrap=True)
     return INVALID if paused else 0

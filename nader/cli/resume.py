@@ -49,6 +49,6 @@ async def _resume(workspace: Workspace, run: str | None, changes: list[str], as_
         info = find_run(reader, run)
         reflection = is_reflection(reader, info)
     if reflection:  # its campaign is its parent's business; what goes on here is reflecting
-        return tell(await go_on(workspace, info.name, changes), as_json)
+        return tell(await go_on(workspace, info.name, changes), workspace, as_json)
     async with await Campaign.resume(workspace, run, changes) as campaign:
         return await run_campaign(campaign, as_json)

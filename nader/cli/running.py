@@ -5,7 +5,6 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +17,7 @@ from nader.cli.candidates import candidate_json, short_figures
 from nader.cli.display import Display, display_for
 from nader.cli.failures import INVALID, STOPPED
 from nader.cli.logging import beside_display
+from nader.cli.options import in_workspace
 from nader.cli.output import clean, facts, heading, indented, print_json, short, stderr, stdout
 from nader.cli.reading import Run
 from nader.cli.show import spent_text
@@ -49,7 +49,7 @@ async def run_campaign(campaign: Campaign, as_json: bool, backend: Backend | Non
             inbox = campaign.settings.llm.inbox or campaign.workspace.inbox
             display.say(
                 f"You are the model: questions come to {inbox}; "
-                f"`nader inbox next{_where(campaign)}` shows the oldest"
+                f"`nader inbox next{in_workspace(campaign.workspace.path)}` shows the oldest"
             )
         campaign.observe(lambda envelope: _later(display, envelope, campaign))
         stack.enter_context(_interruptible(campaign, display))
@@ -169,7 +169,7 @@ def _print_result(console: Console, campaign: Campaign, ending: Ending) -> None:
 
 def _print_next(console: Console, campaign: Campaign, ending: Ending) -> None:
     """Commands that go on from here."""
-    where = _where(campaign)
+    where = in_workspace(campaign.workspace.path)
     steps = [
         ("nader show best", "the best design, its idea and its figures"),
         ("nader why best", "why it was made"),
@@ -183,12 +183,6 @@ def _print_next(console: Console, campaign: Campaign, ending: Ending) -> None:
         steps.insert(0, (f"nader resume {campaign.branch}", "go on"))
     console.print(heading("\nNext"))
     console.print(facts((f"{command}{where}", said) for command, said in steps))
-
-
-def _where(campaign: Campaign) -> str:
-    """The option that names the workspace, for a command to copy; empty for the default one."""
-    path = campaign.workspace.path
-    return "" if path == Path("nader-workspace") else f" -w {clean(path)}"
 
 
 def _as_json(campaign: Campaign, ending: Ending) -> dict[str, Any]:

@@ -48,7 +48,10 @@ def test_a_fork_at_a_number_folds_nothing(
 
 def test_a_fork_that_is_not_named_gets_the_next_free_name(nader: Nader, workspace: Path) -> None:
     out = nader("fork", "run-1", "--at", "head", "-w", workspace).out
-    assert "run-1-fork-1 shares run-1 up to position" in out and "nader resume run-1-fork-1" in out
+    assert (
+        "run-1-fork-1 shares run-1 up to position" in out
+        and f"nader resume run-1-fork-1 -w {workspace}" in out
+    )
 
 
 def test_verify_names_a_byte_that_was_changed_and_a_tail_that_was_cut_off(

@@ -99,7 +99,7 @@ def test_the_inbox_that_a_run_names_is_found_and_the_run_says_that_a_question_wa
 
     asyncio.run(shown(stop=False))
     said = capsys.readouterr().out
-    assert f"questions come to {own}" in said and "a question waits for you to rank_inspirations" in said
+    assert f"questions come to {own}" in said and "a question waits for you (rank_inspirations" in said
     asyncio.run(until_a_question_lies_in(own, lambda: shown(stop=True)))
     [question] = waiting(own)
     capsys.readouterr()

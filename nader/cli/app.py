@@ -4,12 +4,13 @@ Start-up: a command's module is imported when that command is called, so that `n
 what `nader check` needs; the list of all commands imports them all.
 """
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.text import Text
@@ -119,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if debug:  # wherever it stands, it belongs to the front door
         words = ["--debug", *(word for word in words if word != "--debug")]
     called = next((word for word in words if word in _COMMANDS), None)
+    _show_what_it_can(sys.stdout)
     try:
         status = build([called] if called else ["settings"] if words == ["--version"] else _COMMANDS)(
             words, prog_name="nader", standalone_mode=False
@@ -129,6 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return 0
     except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # click leaves with 1 then, which says "no" here
+            _silence_stdout()
+            return 0
         return leaving.code if isinstance(leaving.code, int) else 0
     except BaseException as error:
         sentence, status = explain(error)
@@ -138,6 +143,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             said = Text.assemble(("error: ", "bold red"), clean(sentence, lines=True))
             stderr().print(said, soft_wrap=True)
         return status
+
+
+def _show_what_it_can(stream: TextIO) -> None:
+    """A character that a terminal or a pipe has no code for becomes `?`, not the end of a campaign."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="replace")
 
 
 def _silence_stdout() -> None:

@@ -1,5 +1,6 @@
 """Help pages worth reading; every mistake is one sentence and an exit status."""
 
+import os
 import re
 import subprocess
 import sys
@@ -189,6 +190,23 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         ["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0 and done.stderr == ""
+
+
+def test_a_reader_that_leaves_early_is_no_error_of_a_command_that_is_still_writing(finished: Path) -> None:
+    command = f"'{sys.executable}' -m nader.cli log run-1 --epochs --full -w '{finished}' | head -1"
+    words = ["bash", "-o", "pipefail", "-c", command]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_a_terminal_without_our_characters_gets_others_in_their_place(finished: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nader.cli", "tree", "run-1", "-w", finished],
+        cwd=REPOSITORY, capture_output=True, timeout=120,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "60"},
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == b""
+    assert b"r1-1" in done.stdout and b"?" in done.stdout and done.stdout.isascii()
 
 
 def test_a_command_imports_only_what_it_needs() -> None:

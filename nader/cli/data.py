@@ -51,7 +51,8 @@ def get(names: Annotated[list[str], typer.Argument(metavar="NAME")], folder: Fol
     hand."""
     for name in names:
         place = get_dataset(name, folder)
-        stdout().print(f"{clean(name)} is in {clean(place)}", soft_wrap=True)
+        where = "comes with scikit-learn" if name == "digits" else f"is in {clean(place)}"
+        stdout().print(f"{clean(name)} {where}", soft_wrap=True)
 
 
 @data.command()

@@ -9,8 +9,9 @@ from nader.campaign import Campaign
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, SetOption, WorkspaceOption
 from nader.cli.reflect import tell
 from nader.cli.running import run_campaign
+from nader.errors import WorkspaceError
 from nader.reflection import go_on
-from nader.workspace import Workspace, find_run, is_reflection
+from nader.workspace import LIBRARY, Workspace, find_run, is_reflection
 
 
 def resume(
@@ -48,6 +49,8 @@ async def _resume(workspace: Workspace, run: str | None, changes: list[str], as_
     with workspace.reader() as reader:
         info = find_run(reader, run)
         reflection = is_reflection(reader, info)
+    if info.name.startswith(LIBRARY):
+        raise WorkspaceError(f"{info.name} is a library; the `nader read` that made it goes on with it")
     if reflection:  # its campaign is its parent's business; what goes on here is reflecting
         return tell(await go_on(workspace, info.name, changes), workspace, as_json)
     async with await Campaign.resume(workspace, run, changes) as campaign:

@@ -240,6 +240,8 @@ def test_a_list_of_inspirations_becomes_a_library(nader: Nader, tmp_path: Path) 
     told = nader(*words, "--json").json
     assert told["report"]["entered"] == 2 and told["report"]["library"] == "mine"
     assert "library:mine" in nader("runs", "-w", tmp_path / "w").out
+    told = nader("resume", "library:mine", "-w", tmp_path / "w")
+    assert told.status == 2 and "library:mine is a library" in told.err
 
 
 def test_a_source_that_is_none_is_one_sentence_with_the_forms_there_are(nader: Nader, tmp_path: Path) -> None:

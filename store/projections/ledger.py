@@ -102,9 +102,9 @@ class Ledger(Projection):
             "CampaignStarted",
             "CampaignResumed",
             "CampaignPaused",
-            "CampaignFinished",
             "Forked",
             "ReadingStarted",
+            "ReflectionRequested",
             "ChatAttempted",
             "ChatCompleted",
             "ChatFailed",
@@ -131,9 +131,9 @@ class Ledger(Projection):
         self._tries: dict[int, list[_Entry]] = {}
         """What tries of the process at work took, by position of the request; its end will tell their sum."""
         self._told: set[int] = set()
-        """Requests of which it is known what the process that broke them off had spent."""
-        self._in_order = True
-        """Whether the last process left in order: then it had no call under way."""
+        """Requests of which the process at work has told what it had spent when it broke them off."""
+        self._at_work = False
+        """Whether a process has begun and not left in order: only then can it have had a call under way."""
 
     # ---- queries
 
@@ -168,7 +168,7 @@ class Ledger(Projection):
 
         Their cost is in no sum: whoever takes the log up is to book the most they may have taken.
         """
-        if self._in_order:
+        if not self._at_work:
             return []
         return [
             request
@@ -197,6 +197,7 @@ class Ledger(Projection):
 
     def _open(self, envelope: Envelope) -> None:
         self._requests[envelope.position] = envelope
+        self._at_work = True
 
     on_ChatRequested = on_EmbeddingRequested = on_TrainingRequested = _open
 
@@ -207,16 +208,25 @@ class Ledger(Projection):
 
     def _session(self, envelope: Envelope) -> None:
         """Another process is at work: what earlier ones spent on a question that has no end stays spent."""
-        self._in_order = False
+        self._at_work = True
         self._tries.clear()
         self._told.clear()
 
-    on_CampaignStarted = on_CampaignResumed = on_Forked = on_ReadingStarted = _session
+    on_CampaignStarted = on_CampaignResumed = on_ReadingStarted = _session
 
-    def _left(self, envelope: Envelope) -> None:
-        self._in_order = True
+    def on_Forked(self, envelope: Envelope) -> None:
+        """Nobody works on a fork before it is taken up, and what the parent's process may have had under way
+        is booked together with it.
+        """
+        self._session(envelope)
+        self._at_work = False
 
-    on_CampaignPaused = on_CampaignFinished = _left
+    def on_ReflectionRequested(self, envelope: Envelope) -> None:
+        """A fork that reflects again is worked on at once."""
+        self._at_work = True
+
+    def on_CampaignPaused(self, envelope: Envelope) -> None:
+        self._at_work = False
 
     def on_ChatAttempted(self, envelope: Envelope) -> None:
         event = envelope.event
@@ -240,7 +250,7 @@ class Ledger(Projection):
             wait_seconds=event.latency,
         )
         request = envelope.causation or 0
-        if event.error in (CANCELLED, LOST):
+        if event.error == CANCELLED:
             self._told.add(request)
         if totals != Totals():
             entry = self._note(envelope, "", totals)

@@ -304,3 +304,13 @@ def test_the_cap_on_hours_holds_for_a_reflection_and_more_hours_go_on(tmp_path):
         assert report.ending.kind == "paused" and "hours of running" in report.ending.reason
         more = asyncio.run(go_on(Workspace(tmp_path), report.branch, ("budget.hours=1",)))
     assert more.ending.kind == "finished" and more.reflected == more.candidates
+
+
+def test_a_fork_of_a_campaign_that_ended_in_order_books_nothing_for_questions_that_were_open_there(tmp_path):
+    with serve(Scenario(models=("gpt-4o",))) as server:
+        run_campaign(tmp_path, settings(server, *PARALLEL, "search.candidates=2"))
+        asked = next(e.position for e in events(tmp_path) if e.type == "ChatRequested")
+        asyncio.run(fork(Workspace(tmp_path), "run-1", asked, name="branch"))
+        resume_campaign(tmp_path, "branch")
+    check_log(tmp_path)
+    assert not [e for e in events(tmp_path, "branch") if e.type == "ChatAttempted"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from events import Envelope, Event, encode
-from events.campaign import CampaignPaused, CampaignResumed
+from events.campaign import CampaignPaused, CampaignResumed, Forked
 from events.llm import (
     CANCELLED,
     LOST,
@@ -19,10 +19,13 @@ from events.llm import (
     EmbeddingCompleted,
     EmbeddingRequested,
 )
+from events.reflection import ReflectionRequested
 from store.projections.ledger import Ledger
 
 RESUMED = CampaignResumed(nader_version="1")
 PAUSED = CampaignPaused(reason="Ctrl-C")
+FORKED = Forked(parent="run-1", at=2, open_requests="reissue", reuse=False)
+AGAIN = ReflectionRequested(candidate="c", round=1)
 
 
 def fold(*story: tuple[Event, int | None] | Event) -> Ledger:
@@ -86,7 +89,12 @@ def test_what_an_earlier_process_spent_on_a_question_stays_spent() -> None:
         ((PAUSED,), []),
         ((PAUSED, RESUMED), [1, 2]),
         (((attempt(CANCELLED, uncertain_tokens=9), 1),), [2]),
-        (((attempt(LOST, uncertain_tokens=9), 1),), [2]),
+        ((RESUMED, (attempt(LOST, uncertain_tokens=9), 1)), [1, 2]),
+        ((FORKED,), []),
+        ((PAUSED, FORKED), []),
+        ((FORKED, (attempt(LOST, uncertain_tokens=9), 1)), []),
+        ((FORKED, (attempt(LOST, uncertain_tokens=9), 1), RESUMED), [1, 2]),
+        ((FORKED, AGAIN, (attempt(LOST, uncertain_tokens=9), 1)), [1, 2]),
         (((completed(), 1),), [2]),
         (((attempt(), 1),), [1, 2]),
     ],

@@ -64,9 +64,14 @@ class Gateway(Effector):
         outage: Outage | None = None,
         recorded: Mapping[str, Recorded] | None = None,
         models: Callable[[str], str] | None = None,
+        instead: str = "",
         concurrency: int = 64,
     ) -> None:
         self._backends = dict(backends)
+        self._instead = instead
+        """The back end that the settings in force name: it is asked what was left open for one that they no
+        longer name.
+        """
         self._limiter = limiter
         self._budget = budget
         self._policy = policy
@@ -96,7 +101,8 @@ class Gateway(Effector):
                     "latency": 0.0,
                 }
             )
-        backend = self._backends.get(asked.backend)
+        name = asked.backend if asked.backend in self._backends else self._instead
+        backend = self._backends.get(name)
         if backend is None:
             return ChatFailed(
                 kind="no-backend", message=f"no back end {asked.backend!r} is set up here", attempts=0
@@ -111,7 +117,7 @@ class Gateway(Effector):
         try:
             reply = await call(
                 backend,
-                self._question(ctx, asked),
+                self._question(ctx, asked, name),
                 limiter=self._limiter,
                 budget=self._budget,
                 policy=self._policy,
@@ -137,7 +143,7 @@ class Gateway(Effector):
         return ChatCompleted(
             answer=ctx.put(reply.text),
             model=reply.model,
-            backend=asked.backend,
+            backend=name,
             finish=reply.finish,
             input_tokens=reply.input_tokens,
             output_tokens=reply.output_tokens,
@@ -148,7 +154,7 @@ class Gateway(Effector):
             uncertain_cost=reply.uncertain_cost,
         )
 
-    def _question(self, ctx: EffectorContext, asked: ChatRequested) -> ChatRequest:
+    def _question(self, ctx: EffectorContext, asked: ChatRequested, backend: str) -> ChatRequest:
         """A recorded request as it is put to a back end."""
         return ChatRequest(
             prompt=asked.prompt,
@@ -156,7 +162,7 @@ class Gateway(Effector):
                 Message.model_validate({"role": m.role, "content": ctx.text(m.digest)})
                 for m in asked.messages
             ),
-            model=self._models(asked.agent) if self._models and asked.backend == "openai" else asked.model,
+            model=self._models(asked.agent) if self._models and backend == "openai" else asked.model,
             temperature=asked.temperature,
             max_tokens=asked.max_tokens,
             seed=asked.seed,

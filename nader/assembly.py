@@ -120,6 +120,7 @@ def gateway_of(
         outage=outage,
         recorded=recorded,
         models=(lambda agent: model_of(settings, agent)) if llm.backend == "openai" else None,
+        instead=llm.backend,
     )
     embedder = embedder_of(settings)
     return gateway, Embedding(

@@ -112,6 +112,11 @@ class Outside:
         self.between_sessions = True
         """Whether the newest event is one of those that a process writes before its actors work."""
 
+    @property
+    def backend(self) -> str | None:
+        """The back end that the settings in force name."""
+        return self._settings.llm.backend if self._settings else None
+
     def see(self, e: Envelope) -> None:
         """Take in the next event."""
         if not self._lineage or e.branch != self._lineage[-1]:

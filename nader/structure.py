@@ -325,6 +325,8 @@ class Structure:
     def _compare_echoes(self, e: Envelope, request: Envelope) -> None:
         for name in ECHOES.get(e.type, ()):
             said, asked = getattr(e.event, name), getattr(request.event, name)
+            if name == "backend" and said == self._outside.backend:
+                continue  # left open for one that the settings had named before
             if said != asked:
                 self._differs(e, f"$.{name}", said, asked)
 

@@ -17,7 +17,7 @@ from nader.reflection import go_on, rederive
 from nader.settings import load_settings
 from nader.workspace import Workspace, fold
 from tests.conftest import REPOSITORY
-from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign
+from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign, verified
 from tests.e2e.simulation import SimulatedBackend
 from tests.servers.openai_server import serve
 from tests.servers.scenario import Fault, FaultKind, Scenario
@@ -273,6 +273,19 @@ def test_a_model_that_goes_away_pauses_and_another_goes_on(tmp_path):
     assert not [e for e in events(tmp_path) if e.type == "ChatFailed"]
     check_log(tmp_path)
     assert "other" in folded(tmp_path)[0].ledger.by_model()
+
+
+def test_questions_left_open_for_one_back_end_are_put_to_the_one_that_is_named_now(tmp_path):
+    with serve(Scenario(faults=(Fault(kind=FaultKind.UNAUTHORISED, every=1),))) as server:
+        assert run_campaign(tmp_path, settings(server)).kind == "paused"
+    asked = [e for e in events(tmp_path) if e.type == "ChatRequested"]
+    assert asked and not [e for e in events(tmp_path) if e.type == "ChatCompleted"]
+    assert resume_campaign(tmp_path, sets=("llm.backend=rule-based",)).reason == "completed"
+    assert not [e for e in events(tmp_path) if e.type in ("ChatFailed", "DesignAbandoned")]
+    ends = {e.causation: e.event.backend for e in events(tmp_path) if e.type == "ChatCompleted"}
+    assert {ends[e.position] for e in asked} == {"rule-based"}
+    assert verified(tmp_path).ok
+    check_log(tmp_path)
 
 
 # ---- time

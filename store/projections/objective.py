@@ -110,9 +110,14 @@ def _tokens(text: str) -> list[str]:
 def _term(text: str, tokens: list[str], factor: float) -> tuple[float, str]:
     names = [token for token in tokens if token in TERMS]
     numbers = [token for token in tokens if token[0].isdigit() or token[0] == "."]
-    if len(names) != 1 or len(names) + len(numbers) != len([t for t in tokens if t != "*"]):
+    if (
+        len(names) != 1
+        or len(tokens) == 2
+        or len(names) + len(numbers) != len([t for t in tokens if t != "*"])
+    ):
         wrong = next((t for t in tokens if t not in TERMS and t not in numbers and t != "*"), "")
-        found = f"{wrong!r} is no figure" if wrong else "a figure is missing"
+        lacking = "a figure is missing" if len(names) != 1 else "a factor is missing beside '*'"
+        found = f"{wrong!r} is no figure" if wrong else lacking
         raise ObjectiveError(
             f"{text!r}: {found}; an objective adds up {', '.join(TERMS)}, each with a factor"
         )

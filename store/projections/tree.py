@@ -374,12 +374,22 @@ class Tree(Projection):
         event = envelope.event
         assert isinstance(event, CandidateTrained)
         figures = event.model_dump(exclude={"candidate", "digest"})
-        self._change(envelope, event.candidate, stage=Stage.TRAINED, failure="", reason="", **figures)
+        self._change(
+            envelope, event.candidate, stage=self._end(event.candidate, Stage.TRAINED), failure="", reason="",
+            **figures,
+        )  # fmt: skip
 
     def on_CandidateFailed(self, envelope: Envelope) -> None:
         event = envelope.event
         assert isinstance(event, CandidateFailed)
-        self._change(envelope, event.candidate, stage=Stage.FAILED, failure=event.kind, reason=event.message)
+        stage = self._end(event.candidate, Stage.FAILED)
+        self._change(envelope, event.candidate, stage=stage, failure=event.kind, reason=event.message)
+
+    def _end(self, id: str, stage: Stage) -> Stage:
+        """Where a training leaves a candidate: one that was recognised as a duplicate meanwhile stays one."""
+        life = self._lives.get(id)
+        found = life.at(None) if life is not None else None
+        return stage if found is None or found.original is None else Stage.DUPLICATE
 
     def on_ReflectionRequested(self, envelope: Envelope) -> None:
         self._change(envelope, envelope.data()["candidate"])

@@ -51,6 +51,8 @@ def test_an_objective_is_a_sum_of_figures_with_factors(text: str, value: float |
         ("accuracy", "'accuracy' is no figure"),
         ("validation params_m", "'params_m' stands where + or - was expected"),
         ("validation * params_m", "a figure is missing"),
+        ("validation*", "a factor is missing"),
+        ("validation - params_m *", "a factor is missing"),
         ("2*validation*3", "'*' stands where"),
         ("validation**2", "'2' stands where"),
         ("validation / 2", "'/' has no meaning"),

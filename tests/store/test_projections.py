@@ -24,7 +24,8 @@ from events.reading import (
 )
 from events.reflection import ExperienceRecorded, LessonRecorded
 from events.registry import encode
-from events.research import ProposalMade
+from events.research import DuplicateRecognised, ProposalMade
+from events.training import CandidateFailed, CandidateTrained
 from store import Log, Reader
 from store.projections import Views
 from store.projections.tree import Stage
@@ -208,6 +209,47 @@ def test_of_equal_designs_the_lower_place_is_the_original_whichever_came_first()
     assert getattr(tree.by_digest("same", before=(2, 2)), "id", None) == "early"
     assert tree.by_digest("same", before=(1, 3)) is None
     assert tree.by_digest("other") is None
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_duplicate_recognised_while_it_trains_stays_one(trained: bool) -> None:
+    from events.development import DesignReady
+
+    story = Story()
+    for index, id in enumerate(("early", "late"), 1):
+        proposal = ProposalMade(
+            candidate=id, round=1, index=index, parent="base", inspiration="i", suggestion="s", paper="",
+            visible=0,
+        )  # fmt: skip
+        story.emit(proposal, "proposer")
+        story.emit(
+            DesignReady(candidate=id, design="x", digest="same", width=1, params=1, macs=1, attempts=1),
+            "modifier",
+        )
+    story.emit(DuplicateRecognised(candidate="late", original="early", digest="same"), "proposer")
+    end = (
+        CandidateTrained(
+            candidate="late",
+            digest="same",
+            validation=90.0,
+            test=89.0,
+            seeds=(777,),
+            validations=(90.0,),
+            loss=0.1,
+            losses=(0.1,),
+            seconds=1.0,
+            params=1,
+            macs=1,
+            latency_ms=1.0,
+            peak_memory=1,
+        )
+        if trained
+        else CandidateFailed(candidate="late", digest="same", kind="nan", message="NaN")
+    )
+    story.emit(end, "trainer")
+    late = fold(envelopes(story), story).tree.candidate("late")
+    assert late is not None and late.stage is Stage.DUPLICATE and late.original == "early"
+    assert (late.validation, late.failure) == ((90.0, "") if trained else (None, "nan"))
 
 
 def test_the_best_is_chosen_by_the_objective_among_what_may_be_seen() -> None:

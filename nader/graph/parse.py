@@ -151,10 +151,10 @@ def _is_block_line(line: str) -> bool:
 
 def _uncommented(line: str) -> str:
     line = line.strip().strip("\ufeff\u200b").replace("\u00a0", " ")
-    if line.startswith("##") or re.fullmatch(r"#\s*[^#\s][^#]*#+", line):
+    if line.startswith("##") or (line.startswith("#") and re.fullmatch(r"#\s*[^#\s][^#]*#+", line)):
         return line
     line = line.split("#", 1)[0]
-    match = re.search(r"(?:^|[\s)])//", line)
+    match = re.search(r"(?:^|[\s)])//", line) if "//" in line else None
     if match and line.count("(", 0, match.start() + 1) == line.count(")", 0, match.start() + 1):
         line = line[: match.start() + (line[match.start()] == ")")]
     return line.strip().rstrip(";").rstrip()
@@ -250,10 +250,12 @@ def _no_statement(number: int, part: str) -> Problem:
 
 def _may_be_prose(part: str) -> bool:
     """Three words or more that are not the definition of a node with a number, nor an edge."""
+    if " " not in part:
+        return False
     node = _NODE.fullmatch(part)
     if (node and node[1][:1].isdigit()) or _EDGE.fullmatch(part):
         return False
-    return " " in part and "(" not in part.split(" ", 1)[0] and len(_WORD.findall(part)) >= 3
+    return "(" not in part.split(" ", 1)[0] and len(_WORD.findall(part)) >= 3
 
 
 def _edges(draft: _Draft, number: int, part: str) -> None:

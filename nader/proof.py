@@ -2,6 +2,8 @@
 
 import gc
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,6 +68,30 @@ class RebuildReport:
         return not self.mismatches
 
 
+_FROZEN_AT_MOST = 10_000
+_frozen = 0
+"""Events whose replay has kept the garbage collector away since it last looked at everything."""
+
+
+@contextmanager
+def _still(events: int) -> Iterator[None]:
+    """A replay makes little that lasts: the collector need not look again at what the fold has made.
+
+    What was frozen counts as old, and the collector hardly ever comes back to it by itself: who verifies
+    many logs in one process would keep the garbage of all. So it is called now and then.
+    """
+    global _frozen
+    if _frozen > _FROZEN_AT_MOST:
+        gc.collect()
+        _frozen = 0
+    _frozen += events
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 async def verify(log: Reader, run: str | None = None) -> VerifyReport:
     """Check the hash chain, hold every event to what may stand where it stands (`nader.structure`), run every
     agent handler again from the log and compare, and read all content that events name.
@@ -89,11 +115,8 @@ async def verify(log: Reader, run: str | None = None) -> VerifyReport:
         found = (*structure.finish(), _unfoldable(structure.newest, error))
         return VerifyReport(branch, chain.events, 0, 0, 0, chain, found, time.perf_counter() - began)
     structure.see_epochs(log.plain(branch, EpochFinished.__name__))
-    gc.freeze()  # a replay makes little that lasts; what the fold has made need not be looked at any more
-    try:
+    with _still(len(history.events)):
         result = await replay(history, views, log, acting)
-    finally:
-        gc.unfreeze()
     differences = [*structure.finish(), *lost_content(log, history), *result.differences]
     differences.sort(key=lambda difference: difference.position)
     return VerifyReport(

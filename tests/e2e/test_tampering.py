@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 import actors.director
+import nader.proof
 import prompts
 from actors.proposer import Proposer
 from events import EventError, canonical_json, chain_hash
@@ -67,6 +68,16 @@ def set_payload(connection, position, text):
 def test_an_untouched_log_verifies(log):
     report = verified(log)
     assert report.ok and report.handlers > 20 and report.unfinished == 0
+
+
+def test_who_verifies_many_logs_in_one_process_keeps_the_garbage_of_none(log, monkeypatch):
+    monkeypatch.setattr(nader.proof, "_FROZEN_AT_MOST", 0)
+    counts = []
+    for _ in range(6):
+        verified(log)
+        counts.append(len(gc.get_objects()))
+    each = len(events(log))
+    assert max(counts[2:]) < counts[1] + each, "what a log's events took has been given back"
 
 
 def test_one_byte_changed_in_a_payload_is_found_by_the_chain(log):

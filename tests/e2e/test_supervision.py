@@ -179,7 +179,8 @@ def test_an_event_that_the_state_cannot_take_in_ends_the_process_and_nothing_mor
 
     monkeypatch.setattr(Tree, "on_DesignReady", broken)
     with pytest.raises(RuntimeFault, match=r"cannot take in the DesignReady at position \d+ \(KeyError: "):
-        run_campaign(tmp_path)
+        # One proposal at a time, so that no other agent's event can be in the same commit.
+        run_campaign(tmp_path, (*SMALL, "search.width=1", "search.lookahead=0"))
     monkeypatch.undo()
     last = events(tmp_path)
     first = next(e.position for e in last if e.type == "DesignReady")

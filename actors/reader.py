@@ -12,7 +12,20 @@ from actors.context import AgentContext
 from events import Event
 from events.campaign import CampaignStarted
 from events.reading import InspirationRecorded, KnowledgeIndexed, LibraryAttached
-from nader.literature import seed_inspirations
+from nader.literature import Inspiration, seed_inspirations
+
+
+def recorded(one: Inspiration) -> InspirationRecorded:
+    """An inspiration of a list as the event that enters it."""
+    return InspirationRecorded(
+        inspiration=one.id,
+        text=one.text,
+        title=one.paper.title,
+        year=one.paper.year,
+        ref=one.paper.ref,
+        section=one.section or "",
+        page=one.page,
+    )
 
 
 class Reader(Agent):
@@ -34,18 +47,7 @@ class Reader(Agent):
             for library, position in sorted(started.ground.libraries.items()):
                 await ctx.emit(LibraryAttached(library=library, at=position), name=f"library/{library}")
         for seed in entered:
-            await ctx.emit(
-                InspirationRecorded(
-                    inspiration=seed.id,
-                    text=seed.text,
-                    title=seed.paper.title,
-                    year=seed.paper.year,
-                    ref=seed.paper.ref,
-                    section=seed.section or "",
-                    page=seed.page,
-                ),
-                name=f"inspiration/{seed.id}",
-            )
+            await ctx.emit(recorded(seed), name=f"inspiration/{seed.id}")
         await self._index(ctx, [seed.id for seed in entered], [seed.text for seed in entered])
 
     def give_up(self, cause: Event, error: str) -> list[Event]:

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from actors.gateway import Embedding
 from actors.history import History
+from actors.reader import recorded
 from actors.runtime import Ending, Runtime, external
 from events import Envelope, Pending
 from events.llm import EmbeddingCompleted, EmbeddingFailed, EmbeddingRequested
-from events.reading import InspirationMerged, InspirationRecorded, KnowledgeIndexed
+from events.reading import InspirationMerged, KnowledgeIndexed
 from nader.hours import hours_capped
 from nader.literature import Inspiration, NearDuplicates
 from nader.offer import BATCH, ReadingError
@@ -83,16 +84,7 @@ def _new(
             continue
         seen.add(one.id, one.text)
         new.append(one)
-        recorded = InspirationRecorded(
-            inspiration=one.id,
-            text=one.text,
-            title=one.paper.title,
-            year=one.paper.year,
-            ref=one.paper.ref,
-            section=one.section or "",
-            page=one.page,
-        )
-        pendings.append(external(recorded))
+        pendings.append(external(recorded(one)))
     return new, pendings
 
 

@@ -82,7 +82,6 @@ class Campaign:
             branch = free_name(log, "run") if name is None else name
             require_free(log, branch)
             brought = imported(log, settings)
-            await log.create_branch(branch, run=branch)
             started = CampaignStarted(
                 settings=settings.model_dump(mode="json"),
                 ground=ground,
@@ -92,7 +91,8 @@ class Campaign:
                 nader_version=nader.__version__,
             )
             events = [external(started), *(external(e) for e in brought)]
-            await log.append(branch, events, blobs=text_blobs([text, *own_prompts(settings).values()]))
+            texts = text_blobs([text, *own_prompts(settings).values()])
+            await log.create_branch(branch, run=branch, first=events, blobs=texts)
             campaign = cls(workspace, log, branch, *fold(log, branch))
             campaign._backend = backend
             return campaign

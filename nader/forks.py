@@ -82,8 +82,9 @@ async def fork(
             events.extend(_cancelled(history))
         events += await asyncio.to_thread(_lost, log, parent, at)
         if begun is None:
-            await log.create_branch(branch, run=info.run, parent=parent, position=at)
-        await log.append(branch, events, blobs=blobs)
+            await log.create_branch(branch, info.run, parent, at, first=events, blobs=blobs)
+        else:
+            await log.append(branch, events, blobs=blobs)
         return branch
     finally:
         await log.close()

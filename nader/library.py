@@ -91,13 +91,14 @@ async def read(
     log = await Log.open(workspace.log, create=True, synchronous=settings.synchronous)
     try:
         reading = _Reading(workspace, log, name, settings)
-        if all(b.name != reading.branch for b in log.branches()):
+        new = all(b.name != reading.branch for b in log.branches())
+        if new:
             require_name(name, "library")
-            await log.create_branch(reading.branch, run=reading.branch)
-        _require_same_embedder(log, reading.branch, settings)
+        else:
+            _require_same_embedder(log, reading.branch, settings)
         if watch is not None:
             _observe(log, reading.branch, watch)
-        await reading.begin(offer.source, maximum)
+        await reading.begin(offer.source, maximum, new)
         if offer.papers:
             return await reading.papers(offer.papers)
         kept, left_out = split_relevant(offer.entries) if filtered else (offer.entries, [])
@@ -118,10 +119,10 @@ class _Reading:
         self._before = 0
         """Position after which this reading's events lie."""
 
-    async def begin(self, source: str, maximum: int) -> None:
-        """Record under which settings it is read, and what an earlier process may have spent unheard."""
-        views, _ = fold(self._log, self.branch)
-        self._before = views.position
+    async def begin(self, source: str, maximum: int, new: bool) -> None:
+        """Record under which settings it is read, and what an earlier process may have spent unheard; with
+        the branch, where the library is new.
+        """
         settings = self._settings
         own = own_prompts(settings)
         started = ReadingStarted(
@@ -132,8 +133,14 @@ class _Reading:
             prompts={prompt: text_digest(text) for prompt, text in own.items()},
             maximum=maximum,
         )
+        blobs = text_blobs(own.values())
+        if new:
+            await self._log.create_branch(self.branch, self.branch, first=[external(started)], blobs=blobs)
+            return
+        views, _ = fold(self._log, self.branch)
+        self._before = views.position
         events = [external(started), *lost_calls(self._log, views, settings)]
-        await self._log.append(self.branch, events, blobs=text_blobs(own.values()))
+        await self._log.append(self.branch, events, blobs=blobs)
 
     async def papers(self, records: Sequence[PaperRecord]) -> ReadingReport:
         """Read papers; those with an answer outstanding are found again, and so read again."""

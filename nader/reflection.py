@@ -68,8 +68,8 @@ async def rederive(workspace: Workspace, run: str | None, sets: Sequence[str] = 
             for candidate, e in closed.items()
         ]
         lost = lost_calls(log, views, settings)
-        await log.create_branch(branch, run=info.run, parent=parent, position=at)
-        await log.append(branch, [forked, *change, *again, *lost], blobs=blobs)
+        events = [forked, *change, *again, *lost]
+        await log.create_branch(branch, info.run, parent, at, first=events, blobs=blobs)
         return await _run(workspace, log, branch, at)
     finally:
         await log.close()

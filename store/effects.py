@@ -20,6 +20,12 @@ class Effects:
         self._own: dict[int, dict[str, int]] = {}
         self._inherited: dict[int, list[Segment]] = {}
 
+    def among(self, branches: Branches) -> "Effects":
+        """The same keys, for a branch that only `branches` knows as yet."""
+        other = Effects(self._connection, branches)
+        other._own = self._own
+        return other
+
     def own(self, branch: int) -> dict[str, int]:
         """{effect key: position} of the events that lie in the branch itself."""
         keys = self._own.get(branch)

@@ -65,6 +65,13 @@ class Branches:
         self.infos[number] = info
         self.ids[info.name] = number  # last: whoever finds the name finds the rest
 
+    def copy(self) -> "Branches":
+        """The same branches, to which others can be added without anybody's finding them here."""
+        other = Branches()
+        other.ids, other.infos = dict(self.ids), dict(self.infos)
+        other._parents = dict(self._parents)
+        return other
+
     def name(self, number: int | None) -> str | None:
         """A branch's name by its id."""
         return None if number is None else self.infos[number].name

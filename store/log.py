@@ -7,7 +7,6 @@ event loop; a slow disk gets a thread of its own.
 
 import asyncio
 import sqlite3
-import time
 import types
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -165,16 +164,31 @@ class Log(Reader):
         return await asyncio.to_thread(self.blob, digest)
 
     async def create_branch(
-        self, name: str, run: str, parent: str | None = None, position: int | None = None
+        self,
+        name: str,
+        run: str,
+        parent: str | None = None,
+        position: int | None = None,
+        *,
+        first: Sequence[Pending] = (),
+        acks: Sequence[Ack] = (),
+        blobs: Mapping[str, bytes] | None = None,
     ) -> BranchInfo:
         """Start a branch: a run's own, or a fork of `parent` at `position` (None: its head). One row,
         nothing copied.
 
-        Raises IntegrityError for a name that is taken or a position that the parent does not have.
+        Its `first` events, with their acknowledgements and blobs, are made durable in the same transaction:
+        no crash leaves a branch that does not say what it is.
+
+        Raises IntegrityError for a name that is taken or a position that the parent does not have, and what
+        `append` raises; then there is neither a branch nor an event.
         """
         writer = self._require_writer()
-        created = time.time()
-        return await self._exclusively(lambda: writer.fork(name, run, parent, position, created))
+        begin = Append(name, first, acks, blobs or _NO_BLOBS)
+        made = await self._exclusively(
+            lambda: writer.fork(name, run, parent, position, begin), lambda made: self._tell(made[1])
+        )
+        return made[0]
 
     async def vacuum(self) -> VacuumReport:
         """Drop the blobs that no event names, and give their room back. Nothing else is ever deleted."""
@@ -343,13 +357,18 @@ class Log(Reader):
         job.add_done_callback(done)
         return job
 
-    async def _exclusively(self, work: Callable[[], T]) -> T:
-        """Run `work` on the writer's thread when no commit is under way."""
+    def _tell(self, events: list[Envelope]) -> None:
+        """Tell the subscribers what a new branch begins with."""
+        fault(FaultPoint.BETWEEN_COMMIT_AND_PUBLISH)
+        self._publish(events)
+
+    async def _exclusively(self, work: Callable[[], T], then: Callable[[T], None] = lambda _: None) -> T:
+        """Run `work` on the writer's thread when no commit is under way, and `then` on the event loop."""
         while self._busy:
             waiter = self._loop.create_future()
             self._waiting.append(waiter)
             await waiter
-        return await asyncio.shield(self._on_thread(work, lambda _: None))
+        return await asyncio.shield(self._on_thread(work, then))
 
 
 def _lock(path: Path, create: bool) -> WriterLock:

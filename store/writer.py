@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 
 from events.envelope import GENESIS, Ack, Envelope, Pending
 from store.batch import Batch
@@ -34,6 +34,8 @@ class Append:
 
 
 Outcome = list[Envelope] | StoreError
+Forked = tuple[BranchInfo, list[Envelope]]
+"""A new branch, and its first events."""
 
 
 class Writer:
@@ -73,27 +75,31 @@ class Writer:
         except (sqlite3.Error, StoreError) as error:
             return [self._failure(error)] * len(group)
 
-    def fork(
-        self, name: str, run: str, parent: str | None, position: int | None, created: float
-    ) -> BranchInfo:
-        """Make a branch durable: one row, whatever the length of its history.
+    def fork(self, name: str, run: str, parent: str | None, position: int | None, first: Append) -> Forked:
+        """Make a branch durable together with its first events: both or neither. The branch is one row,
+        whatever the length of its history.
 
-        Raises IntegrityError for a name that is taken or a position that the parent does not have.
+        Raises IntegrityError for a name that is taken, a position that the parent does not have, or first
+        events that cannot be stored.
         """
         if self._broken is not None:
             raise self._broken
         if name in self.branches.ids:
             raise IntegrityError(f"the log already has a branch {name!r}; choose another name")
-        info = BranchInfo(name, run, parent, self._fork_position(parent, position), created)
-        head = self._fork_head(info)
+        info = BranchInfo(name, run, parent, self._fork_position(parent, position), time())
         number = max(self.branches.infos, default=0) + 1
+        head = self._fork_head(info)
+        seen = self.branches.copy()  # nobody else is to find the branch before it is durable
+        seen.add(number, info)
+        batch = Batch(seen, self._effects.among(seen), {number: head}, self._seq)
         try:
             self._begin()
             try:
                 self.connection.execute(
                     "INSERT INTO branches VALUES (?,?,?,?,?,?)",
-                    (number, name, run, parent and self.branches.id(parent), info.fork_position, created),
+                    (number, name, run, parent and seen.id(parent), info.fork_position, info.created),
                 )
+                made = self._begin_with(first, batch)
                 fault(FaultPoint.DURING_FORK)
                 self._commit()
             except BaseException:
@@ -103,7 +109,8 @@ class Writer:
             raise self._failure(error) from error
         self.heads[number] = head
         self.branches.add(number, info)
-        return info
+        self._adopt(batch)
+        return info, made
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -171,6 +178,17 @@ class Writer:
             raise
         self._adopt(batch)
         return outcomes
+
+    def _begin_with(self, first: Append, batch: Batch) -> list[Envelope]:
+        """Write the first events of a branch whose row is written, inside its transaction."""
+        try:
+            made = batch.stage(first.branch, first.pendings, first.acks, first.blobs)
+            batch.flush(self.connection, self._run)
+        except Exception as error:
+            if _is_refusal(error):
+                raise _refusal(first, error) from error
+            raise
+        return made
 
     def _begin(self) -> None:
         self._run("BEGIN IMMEDIATE")

@@ -1,6 +1,6 @@
 """Adding the runs of a checked file to a log, without changing anything that is there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,21 +146,36 @@ class _Importer:
     async def _hand_over(self) -> None:
         """One append at a time: were a later one written after one that failed, it would take its place."""
         if self._pendings or self._acks:
-            name = renamed(self._branch, self.prefix)
             pendings, acks, blobs = self._pendings, self._acks, self._blobs
             self._pendings, self._acks, self._blobs = [], [], {}
-            await self.log.append(name, pendings, acks=acks, blobs=blobs)
+            if await self._make(self._branch, pendings, acks, blobs) is None:
+                name = renamed(self._branch, self.prefix)
+                await self.log.append(name, pendings, acks=acks, blobs=blobs)
+
+    async def _make(
+        self,
+        name: str,
+        first: Sequence[Pending] = (),
+        acks: Sequence[Ack] = (),
+        blobs: Mapping[str, bytes] | None = None,
+    ) -> BranchInfo | None:
+        """Make a branch together with its first events; None where the log has it."""
+        made = renamed(name, self.prefix)
+        if made in {info.name for info in self.log.branches()}:
+            return None
+        (branch,) = (branch for branch in self.branches if branch.name == name)
+        parent, position = None, None
+        if branch.parent is not None:
+            parent, position = renamed(branch.parent, self.prefix), branch.fork_position
+        return await self.log.create_branch(
+            made, branch.run, parent, position, first=first, acks=acks, blobs=blobs
+        )
 
     async def _turn_to(self, name: str | None) -> None:
         """Finish a branch and begin the next; branches without events of their own are made on the way."""
         await self._hand_over()
         self._branch = name or ""
         for branch in self.branches:
-            made = renamed(branch.name, self.prefix)
-            if made not in {info.name for info in self.log.branches()}:
-                parent = None if branch.parent is None else renamed(branch.parent, self.prefix)
-                await self.log.create_branch(
-                    made, branch.run, parent, branch.fork_position if parent else None
-                )
             if branch.name == name:
                 break
+            await self._make(branch.name)

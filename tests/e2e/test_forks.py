@@ -17,6 +17,7 @@ from nader.workspace import Workspace
 from store import Log
 from tests.conftest import REPOSITORY
 from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign, tree, verified
+from tests.e2e.reading import paper
 from tests.e2e.simulation import SimulatedBackend
 
 
@@ -242,24 +243,59 @@ def test_a_fork_that_cannot_be_made_is_one_sentence_and_leaves_nothing(workspace
         assert len(reader.branches()) == 1
 
 
-@pytest.mark.parametrize("fault", ["during-fork:1", "after-append:1", "between-commit-and-publish:1"])
-def test_a_fork_killed_while_it_is_made_is_made_again(workspace, fault):
-    before = rows(workspace)
+BEGINNINGS = {
+    "a campaign": "Campaign.start(workspace, load_settings(sets=SMALL), 'mine')",
+    "a fork": "fork(workspace, 'run-1', 40, name='mine', sets=('seed=5',))",
+    "a reflection": "rederive(workspace, 'run-1')",
+    "a library": "read(workspace, str(workspace.path / 'papers'), 'mine', load_settings(), 5)",
+}
+NAMES = {"a reflection": "run-1-reflect-1", "a library": "library:mine"}
+FIRST = {
+    "a campaign": ["CampaignStarted"],
+    "a fork": ["Forked", "SettingsChanged"],
+    "a reflection": ["Forked", "ReflectionRequested"],
+    "a library": ["ReadingStarted"],
+}
+
+
+def killed(folder, what, fault):
+    """Begin a branch in a process that is killed at a fault point; the types of the branch's events, None
+    where there is no branch.
+    """
+    (folder / "papers").mkdir(exist_ok=True)
+    (folder / "papers" / "one.txt").write_text(paper(), encoding="utf-8")
     code = (
-        "import asyncio, sys; from pathlib import Path; from nader.forks import fork; "
+        "import asyncio, sys; from pathlib import Path; from nader.campaign import Campaign; "
+        "from nader.forks import fork; from nader.library import read; "
+        "from nader.reflection import rederive; from nader.settings import load_settings; "
         "from nader.workspace import Workspace; "
-        "asyncio.run(fork(Workspace(Path(sys.argv[1])), 'run-1', 40, name='mine', sets=('seed=5',)))"
+        "from tests.e2e.campaigns import SMALL; workspace = Workspace(Path(sys.argv[1])); "
+        f"asyncio.run({BEGINNINGS[what]})"
     )
     environment = {**os.environ, "NADER_FAULT": fault, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
-        [sys.executable, "-c", code, str(workspace)], env=environment, cwd=REPOSITORY, timeout=120
+        [sys.executable, "-c", code, str(folder)], env=environment, cwd=REPOSITORY, timeout=120
     )
     assert done.returncode == -signal.SIGKILL
+    name = NAMES.get(what, "mine")
+    with Workspace(folder).reader() as reader:
+        own = [b for b in reader.branches() if b.name == name]
+        return [e.type for b in own for e in reader.read(b.name, after=b.fork_position)] if own else None
+
+
+@pytest.mark.parametrize("what", BEGINNINGS)
+def test_a_branch_and_what_it_begins_with_are_made_together_or_not_at_all(workspace, what):
+    before = rows(workspace)
+    assert killed(workspace, what, "during-fork:1") is None
+    made = killed(workspace, what, "between-commit-and-publish:1")
+    assert list(dict.fromkeys(made)) == FIRST[what]
     assert rows(workspace) == before
-    with Workspace(workspace).reader() as reader:
-        made = [b.name for b in reader.branches() if b.name == "mine"]
-        whole = bool(made) and reader.head("mine").position > 40
-    if not whole:
+    assert verified(workspace, NAMES.get(what, "mine")).ok
+
+
+@pytest.mark.parametrize("fault", ["during-fork:1", "between-commit-and-publish:1"])
+def test_a_fork_killed_while_it_is_made_is_made_again(workspace, fault):
+    if killed(workspace, "a fork", fault) is None:
         assert forked(workspace, 40, run="run-1", name="mine", sets=("seed=5",)) == "mine"
     resume_campaign(workspace, "mine")
     check_log(workspace, "mine")

@@ -40,8 +40,10 @@ async def client(log: Log, world: Path, who: int) -> None:
             (ended_event,) = await log.append("main", [ended], acks=[Ack(f"client-{who}", asked.position)])
             print(f"acknowledged {ended_event.id}", flush=True)
         if n % 3 == 2 and f"fork-{name}" not in {b.name for b in log.branches()}:
-            await log.create_branch(f"fork-{name}", "run", "main")
+            first = pending(n, key=f"fork-{name}", type="Forked")
+            await log.create_branch(f"fork-{name}", "run", "main", first=[first])
             print(f"branch fork-{name}", flush=True)
+            print(f"acknowledged {first.id}", flush=True)
 
 
 async def main(path: Path, world: Path) -> None:

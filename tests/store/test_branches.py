@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from events.envelope import GENESIS, Envelope
+from events.envelope import GENESIS, Envelope, Pending
 from store import Head, IntegrityError, Log, NoSuchBranchError, Reader
 from tests.store.logs import make_log, pending, run
 
@@ -118,6 +118,53 @@ def test_a_branch_that_cannot_be_made_says_why(
                 await log.create_branch(name, "run", parent, position)
             assert [b.name for b in log.branches()] == ["main"]
             await log.append("main", [pending(1)])
+
+    run(check())
+
+
+def test_a_branch_is_told_of_with_its_first_events_and_counts_their_keys(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with Log.open(tmp_path / "a.db", create=True) as log:
+            told: list[tuple[str, int]] = []
+            log.subscribe(lambda events: told.extend((e.branch, e.position) for e in events))
+            await log.create_branch("main", "run", first=[pending(1, key="one"), pending(2)])
+            made, _ = await asyncio.gather(
+                log.create_branch("fork", "run", "main", first=[pending(3, key="three")]),
+                log.append("main", [pending(4)]),
+            )
+            assert (made.fork_position, log.head("fork").position) == (2, 3)
+            assert sorted(told) == [("fork", 3), ("main", 1), ("main", 2), ("main", 3)]
+            for key in ("one", "three"):
+                with pytest.raises(IntegrityError, match="an effect is recorded once"):
+                    await log.append("fork", [pending(5, key=key)])
+            seqs = [e.seq for name in ("main", "fork") for e in log.read(name)]
+            assert len(set(seqs)) == 4 and max(seqs) == 4, "one order over the whole file"
+
+    run(check())
+
+
+@pytest.mark.parametrize(
+    ("first", "blobs", "text"),
+    [
+        ([pending(1, key="main-0")], {}, "an effect is recorded once"),
+        ([pending(1, key="x"), pending(2, key="x")], {}, "an effect is recorded once"),
+        ([pending(1)], {"0" * 64: b"another"}, "not the SHA-256 of its bytes"),
+        ([pending(1), pending(2, actor="\ud800")], {}, "cannot be stored"),
+    ],
+)
+def test_a_branch_whose_first_events_are_refused_is_not_made(
+    tmp_path: Path, first: list[Pending], blobs: dict[str, bytes], text: str
+) -> None:
+    path = make_log(tmp_path / "a.db", 5)
+
+    async def check() -> None:
+        async with Log.open(path) as log:
+            with pytest.raises(IntegrityError, match=text):
+                await log.create_branch("x", "run", "main", 3, first=first, blobs=blobs)
+            assert [b.name for b in log.branches()] == ["main"]
+            await log.create_branch("x", "run", "main", 0, first=[pending(1, key="main-0")])
+            assert [e.position for e in log.read("x")] == [1]
+            assert log.verify_chain("x").ok
 
     run(check())
 

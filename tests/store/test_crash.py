@@ -2,12 +2,14 @@
 
 import random
 import signal
+import sqlite3
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from store import FaultPoint, Log, Reader
+from events.envelope import Envelope
+from store import FaultPoint, Log, Reader, sha256_hex
 from tests.store.crash_writer import CLIENTS, EFFECTS
 from tests.store.logs import PATIENCE, pending, run, start
 
@@ -44,7 +46,10 @@ def check(path: Path, lines: list[str]) -> None:
             assert not acknowledged
             return
         events = list(reader.read("main"))
-        assert acknowledged <= {e.id for e in events}, "an acknowledged event is gone"
+        begun = {name: own_events(reader, name) for name in branches - {"main"}}
+        assert all(len(own) == 1 for own in begun.values()), "a branch and its first events come together"
+        kept = {e.id for own in (events, *begun.values()) for e in own}
+        assert acknowledged <= kept, "an acknowledged event is gone"
         assert max(Counter(e.effect_key for e in events).values(), default=1) == 1, (
             "an effect is recorded twice"
         )
@@ -56,6 +61,12 @@ def check(path: Path, lines: list[str]) -> None:
         finished = {cause for (_, cause) in reader.acks("main")}
         answered = {e.position for e in events if e.type == "Asked" and f"done{e.effect_key[3:]}" in done}
         assert finished == answered, "an acknowledgement and its event are written together or not at all"
+
+
+def own_events(reader: Reader, name: str) -> list[Envelope]:
+    """The events that lie in a branch itself."""
+    (info,) = (b for b in reader.branches() if b.name == name)
+    return list(reader.read(name, after=info.fork_position))
 
 
 def crash_and_resume(folder: Path, settings: list[str]) -> None:
@@ -125,23 +136,58 @@ def test_without_the_variable_faults_are_empty(tmp_path: Path) -> None:
     assert process.communicate(timeout=PATIENCE)[0].strip() == "()"
 
 
-def test_a_torn_fork_leaves_no_branch(tmp_path: Path) -> None:
-    program = (
-        "import asyncio, sys\nfrom store import Log\n"
-        "async def main():\n"
-        "    async with Log.open(sys.argv[1], create=True) as log:\n"
-        "        await log.create_branch('main', 'run')\n"
-        "        await log.create_branch('fork', 'run', 'main', 0)\n"
-        "asyncio.run(main())\n"
-    )
-    process = start(["-c", program, str(tmp_path / "a.db")], NADER_FAULT="during-fork:2")
-    process.communicate(timeout=PATIENCE)
+FORK = """
+import asyncio, sys
+from events.envelope import Ack
+from store import Log, sha256_hex
+from tests.store.logs import pending
+
+async def main():
+    async with Log.open(sys.argv[1], create=True) as log:
+        await log.create_branch("main", "run", first=[pending(1), pending(2)])
+        first, blob = [pending(3), pending(4)], b"what the fork begins with"
+        await log.create_branch("fork", "run", "main", 1, first=first, acks=[Ack("a", 1)],
+                                blobs={sha256_hex(blob): blob})
+        print("made")
+
+asyncio.run(main())
+"""
+BLOB = b"what the fork begins with"
+
+
+def test_a_fork_killed_before_its_commit_leaves_neither_a_branch_nor_events(tmp_path: Path) -> None:
+    process = start(["-c", FORK, str(tmp_path / "a.db")], NADER_FAULT="during-fork:2")
+    assert process.communicate(timeout=PATIENCE)[0] == ""
     assert process.returncode == -signal.SIGKILL
 
     async def go_on() -> None:
         async with Log.open(tmp_path / "a.db") as log:
             assert [b.name for b in log.branches()] == ["main"]
-            await log.create_branch("fork", "run", "main", 0)
-            await log.append("fork", [pending(1)])
+            assert (log.head("main").position, log.acks("main")) == (2, {})
+            assert count(tmp_path / "a.db") == {"branches": 1, "events": 2, "acks": 0, "blobs": 0}
+            await log.create_branch("fork", "run", "main", 1, first=[pending(5)])
+            assert [e.data()["n"] for e in log.read("fork")] == [1, 5]
 
     run(go_on())
+
+
+def test_a_fork_killed_after_its_commit_leaves_the_branch_with_its_events(tmp_path: Path) -> None:
+    process = start(["-c", FORK, str(tmp_path / "a.db")], NADER_FAULT="between-commit-and-publish:2")
+    assert process.communicate(timeout=PATIENCE)[0] == ""
+    assert process.returncode == -signal.SIGKILL
+
+    async def go_on() -> None:
+        async with Log.open(tmp_path / "a.db") as log:
+            assert [e.data()["n"] for e in log.read("fork")] == [1, 3, 4]
+            assert (log.acks("fork"), log.blob(sha256_hex(BLOB))) == ({("a", 1): 3}, BLOB)
+            assert log.verify_chain("fork").ok
+            await log.append("fork", [pending(5)])
+
+    run(go_on())
+
+
+def count(path: Path) -> dict[str, int]:
+    """Rows of each table."""
+    with sqlite3.connect(path) as connection:
+        tables = ("branches", "events", "acks", "blobs")
+        return {t: connection.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables}

@@ -14,7 +14,7 @@ from events.training import TrainingCancelled, TrainingRequested
 from nader.campaign import free_name, is_half_made, require_free, settings_changed
 from nader.errors import WorkspaceError
 from nader.lost_calls import lost_calls
-from nader.settings import validated
+from nader.settings import CampaignSettings, validated
 from nader.workspace import LIBRARY, Workspace, find_run, fold
 from store import Log
 from store.projections import Views
@@ -72,15 +72,17 @@ async def fork(
             )
         ]
         blobs: dict[str, bytes] = {}
+        settings = None
         if sets:
             changed, blobs = settings_changed(
                 await asyncio.to_thread(_settings_at, log, parent, at), sets, log
             )
             events.append(external(changed))
+            settings = validated(changed.settings)
         if cancel:
             _, history = await asyncio.to_thread(_fold, log, parent, at)
             events.extend(_cancelled(history))
-        events += await asyncio.to_thread(_lost, log, parent, at)
+        events += await asyncio.to_thread(_lost, log, parent, at, settings)
         if begun is None:
             await log.create_branch(branch, info.run, parent, at, first=events, blobs=blobs)
         else:
@@ -104,17 +106,16 @@ def _settings_at(log: Log, branch: str, at: int) -> Views:
     return views
 
 
-def _lost(log: Log, parent: str, at: int) -> list[Pending]:
+def _lost(log: Log, parent: str, at: int, settings: CampaignSettings | None) -> list[Pending]:
     """What calls of the shared history may have cost, where the parent's process was killed and no later end
-    tells it.
+    tells it; by the prices of the fork's changed `settings`, if they were.
     """
     head = log.head(parent).position
     last = next(iter(log.read(parent, after=head - 1)), None)
     if last is not None and last.type in (CampaignPaused.__name__, CampaignFinished.__name__):
         return []
     views, _ = _fold(log, parent)
-    settings = validated(views.status.settings(), where="the log's settings")
-    return [p for p in lost_calls(log, views, settings) if p.causation is not None and p.causation <= at]
+    return lost_calls(log, views, settings, upto=at)
 
 
 def _cancelled(history: History) -> list[Pending]:

@@ -26,13 +26,16 @@ Differs = Callable[[Envelope, str, Any, Any], None]
 
 
 class Elsewhere(Protocol):
-    """What a history refers to and does not hold: the file's branches, and events of other ones."""
+    """What a history refers to and does not hold: the file's branches, events of other ones, content."""
 
     def branches(self) -> Collection[BranchInfo]:
         """All branches of the file."""
 
     def find(self, branch: str, position: int) -> Envelope | None:
         """The event at a position of a branch's own history; None where there is none."""
+
+    def blob(self, digest: str) -> bytes:
+        """The bytes under a digest, checked; raises StoreError."""
 
 
 _START, _PAUSED, _RESUMED, _CHANGED, _FORKED, _READING = (
@@ -116,6 +119,11 @@ class Outside:
     def backend(self) -> str | None:
         """The back end that the settings in force name."""
         return self._settings.llm.backend if self._settings else None
+
+    @property
+    def settings(self) -> CampaignSettings | None:
+        """The settings in force; None where none were met that read."""
+        return self._settings
 
     def see(self, e: Envelope) -> None:
         """Take in the next event."""

@@ -146,6 +146,9 @@ class _Elsewhere:
         except (NoSuchBranchError, IntegrityError):
             return None
 
+    def blob(self, digest: str) -> bytes:
+        return self._log.blob(digest)
+
 
 def _acting(log: Reader, branch: str) -> list[Agent]:
     """The agents that have made a history, with as much room as its settings ever gave them."""

@@ -24,6 +24,7 @@ from events import Envelope, EventError, decode, event_types
 from events.campaign import HandlerFailed
 from events.training import TrainingCompleted, TrainingStarted
 from nader.forks import ANSWERED_BY
+from nader.lost_calls import Losses, is_loss
 from nader.outside import Elsewhere, Outside
 
 EFFECTORS: tuple[type[Effector], ...] = (Gateway, Embedding, Training, PaperTexts)
@@ -74,8 +75,6 @@ ECHOES: Mapping[str, tuple[str, ...]] = {
 _PROGRESS_OF = {"Chat": "ChatRequested", "Embe": "EmbeddingRequested"}
 _SESSIONS = frozenset({"CampaignStarted", "CampaignResumed", "Forked", "ReadingStarted", "CampaignFinished"})
 """After each of these a process may have begun anew: tries and epochs are counted afresh."""
-_LOST = 0
-"""Number of a try that a process did not live to count; booked when the log is taken up again."""
 EpochRow = tuple[int, int, str, int | None, str | None, str | None, str | None, str]
 """Position, version, actor, causation, correlation, effect key, input digest and payload of an epoch."""
 NO_COLUMN = "(nothing)"
@@ -110,6 +109,7 @@ class Structure:
         """All that were seen, but for progress."""
         self._at = self._events.get
         self._outside = Outside(self._at, elsewhere, self._differs)
+        self._losses = Losses(self._at, elsewhere.blob)
         self._handled = {agent.name: frozenset(agent.handled) for agent in agents}
         self._handled |= {effector.name: frozenset(effector.handled) for effector in EFFECTORS}
         self._serial = {a.name: 0 for a in agents if a.serial}
@@ -135,6 +135,7 @@ class Structure:
         self.newest = e
         if kind == "EpochFinished":
             return
+        self._losses.see(e, self._outside.settings, not self._outside.between_sessions)
         if e.actor not in AUTHORS.get(kind, ()):
             self._extra(e)
             return
@@ -182,29 +183,39 @@ class Structure:
     # ---- requests, their progress and their ends
 
     def _see_progress(self, e: Envelope) -> None:
+        if is_loss(e):
+            self._see_loss(e)
+            return
         wanted = _PROGRESS_OF.get(e.type[:4], "TrainingRequested")
         held = self._open.get(e.causation or 0)
         event: Any = e.event
-        if wanted != "TrainingRequested" and event.attempt == _LOST and self._outside.between_sessions:
-            request = self._at(e.causation or 0)  # one that a fork has just cancelled may be booked too
-        else:
-            request = held.request if held is not None else None
-        if request is None or request.type != wanted:
+        if held is None or held.request.type != wanted:
             self._extra(e)
             return
-        self._compare(e, (e.correlation, e.effect_key, e.input_digest), (request.correlation, None, None))
-        if held is None:
-            return
+        about = held.request.correlation
+        self._compare(e, (e.correlation, e.effect_key, e.input_digest), (about, None, None))
         if held.session != self._session:
             held.session, held.last = self._session, 0
         if isinstance(event, TrainingStarted):
             held.starts.append((e.position, event.first_epoch))
             self._compare_echoes(e, held.request)
-        elif event.attempt != _LOST:
+        else:
             again = e.version == 1 and event.attempt == held.last  # a cap's own record of the same try
             if event.attempt != held.last + 1 and not again:
                 self._differs(e, "$.attempt", event.attempt, held.last + 1)
             held.last = event.attempt
+
+    def _see_loss(self, e: Envelope) -> None:
+        """What a call may have cost that was under way when a process ended without a word."""
+        taken = self._losses.take(e, self._outside.settings) if self._outside.between_sessions else None
+        if taken is None:
+            self._extra(e)
+            return
+        request, due = taken
+        self._compare(e, (e.correlation, e.effect_key, e.input_digest), (request.correlation, None, None))
+        for name in type(due).model_fields if due is not None else ():
+            if name != "message" and getattr(e.event, name) != getattr(due, name):
+                self._differs(e, f"$.{name}", getattr(e.event, name), getattr(due, name))
 
     def see_epochs(self, rows: Iterable[EpochRow]) -> None:
         """Every epoch of the history, after all other events of it: of a training that was started and has

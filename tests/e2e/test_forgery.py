@@ -27,6 +27,10 @@ from tests.e2e.campaigns import SMALL, events, resume_campaign, run_campaign, ve
 from tests.e2e.forging import COLUMNS, Edit, Forgery, another, change_column, leaves, random_edit
 from tests.e2e.reading import paper, read_library
 from tests.e2e.simulation import SimulatedBackend
+from tests.e2e.test_limits import PARALLEL, killed
+from tests.e2e.test_limits import settings as model_settings
+from tests.servers.openai_server import serve
+from tests.servers.scenario import Scenario
 
 SPENT = r"input_tokens|output_tokens|tokens|cost|latency|uncertain_tokens|uncertain_cost|attempts"
 FACTS = {
@@ -352,6 +356,82 @@ def test_a_prompt_that_is_lost_or_is_another_is_named(workspace, tmp_path, what)
             copy.execute("DELETE FROM blobs WHERE sha256 = ?", (digest,))
     (found,) = [d for d in verify_in(tmp_path, "plain").differences if d.recorded == digest]
     assert (found.kind, found.position, found.path) == (what, position, "$.messages[0].digest")
+
+
+# ---- what a killed process may have spent
+
+
+@pytest.fixture(scope="module")
+def killed_run(tmp_path_factory):
+    """A run that was killed with questions under way, a fork that cancels them, the run taken up again."""
+    folder = tmp_path_factory.mktemp("killed")
+    with pytest.MonkeyPatch.context() as patch, serve(Scenario(models=("gpt-4o",), delay_s=0.6)) as server:
+        patch.setenv("OPENAI_API_KEY", "sk-anything")
+        assert killed(folder, server, "start", model_settings(server, *PARALLEL))
+        at = events(folder, "run-1")[-1].position
+        asyncio.run(fork(Workspace(folder), "run-1", at, name="mine", cancel=True, sets=("seed=5",)))
+        asyncio.run(taken_up(folder, "llm.prices={'gpt-4o' = [5.0, 20.0]}"))
+    return folder
+
+
+async def taken_up(folder, *sets):
+    async with await Campaign.resume(Workspace(folder), "run-1", sets):
+        """And left without a word."""
+
+
+def losses(forgery):
+    return [row["position"] for row in forgery.rows if row["type"] == "ChatAttempted"]
+
+
+KILLED = ("run-1", "mine")
+
+
+@pytest.mark.parametrize("branch", KILLED)
+def test_what_was_lost_in_a_kill_verifies_and_so_does_a_log_that_leaves_it_out(killed_run, tmp_path, branch):
+    assert len(losses(Forgery(killed_run / "nader.db", branch))) >= 6
+    for report in (
+        verify_in(killed_run, branch),
+        forge(killed_run, tmp_path, branch, lambda forgery: Edit("remove", losses(forgery)[0])),
+    ):
+        assert report.ok, [d.sentence() for d in report.differences]
+
+
+@pytest.mark.parametrize("branch", KILLED)
+def test_what_was_lost_in_a_kill_is_held_to_the_most_that_its_question_may_take(killed_run, tmp_path, branch):
+    forgery, rng = Forgery(killed_run / "nader.db", branch), random.Random(3)
+    position = losses(forgery)[-1]
+    for path, value in leaves(json.loads(forgery.row(position)["payload"])):
+        edit = Edit("change", position, path, value=another(value, rng))
+        differences = forge(killed_run, tmp_path, branch, lambda _, edit=edit: edit).differences
+        told = (position, path) in [(d.position, d.path) for d in differences]
+        assert told != (path == "$.message"), path
+
+
+@pytest.mark.parametrize("branch", KILLED)
+def test_a_second_loss_of_a_question_or_one_in_another_place_is_extra(killed_run, tmp_path, branch):
+    forgery = Forgery(killed_run / "nader.db", branch)
+    first, last = losses(forgery)[0], forgery.rows[-1]["position"]
+    for edit in (
+        Edit("insert", first, other=first),
+        Edit("insert", first, other=last),
+        Edit("change", losses(forgery)[1], "causation", value=forgery.row(first)["causation"]),
+    ):
+        differences = forge(killed_run, tmp_path, branch, lambda _, edit=edit: edit).differences
+        assert ("extra", "ChatAttempted") in [(d.kind, d.event_type) for d in differences], edit
+
+
+def test_a_loss_where_nobody_took_the_run_up_is_extra(killed_run, tmp_path):
+    """One for every open question stands before; the same once more after the next coming and going."""
+    paused = "CampaignPaused"
+    forgery = Forgery(killed_run / "nader.db", "run-1")
+    first, resumed = losses(forgery)[0], at(forgery, "CampaignResumed")
+    assert paused not in [row["type"] for row in forgery.rows]
+    again = [Edit("insert", resumed, other=forgery.rows[-1]["position"])]
+    again.append(Edit("insert", first, other=again[0].other + 1))
+    edits = [lambda _, edit=edit: edit for edit in again]
+    assert forge(killed_run, tmp_path, "run-1", *edits).ok, "a second kill may have lost it a second time"
+    differences = forge(killed_run, tmp_path, "run-1", *edits, edits[1]).differences
+    assert [(d.kind, d.event_type) for d in differences] == [("extra", "ChatAttempted")]
 
 
 # ---- logs that a process left in the middle

@@ -22,7 +22,7 @@ from actors.runtime import ATTEMPTS
 from actors.trainer import Training
 from events import Envelope, EventError, decode, event_types
 from events.campaign import HandlerFailed
-from events.training import TrainingCompleted, TrainingStarted
+from events.training import ResultReused, TrainingCompleted, TrainingStarted
 from nader.forks import ANSWERED_BY
 from nader.lost_calls import Losses, is_loss
 from nader.outside import Elsewhere, Outside
@@ -279,6 +279,8 @@ class Structure:
         self._outside.see_end(e, request)
         self._compare_echoes(e, request)
         held.end = e.position
+        if isinstance(event, TrainingCompleted | ResultReused):
+            self._compare_curve(e, event)
         if isinstance(event, TrainingCompleted) and held.starts and held.session == self._session:
             held.epochs = event.epochs
         if getattr(event, "kind", "") == "internal":
@@ -340,6 +342,14 @@ class Structure:
                 continue  # left open for one that the settings had named before
             if said != asked:
                 self._differs(e, f"$.{name}", said, asked)
+
+    def _compare_curve(self, e: Envelope, result: TrainingCompleted | ResultReused) -> None:
+        """A result has a loss of each of its epochs, and the last of them is its own."""
+        losses = result.losses
+        if result.epochs != len(losses):
+            self._differs(e, "$.epochs", result.epochs, len(losses))
+        if losses and result.loss != losses[-1]:
+            self._differs(e, "$.loss", result.loss, losses[-1])
 
     def _compare(self, e: Envelope, recorded: Sequence[Any], computed: Sequence[Any]) -> None:
         for column, old, new in zip(

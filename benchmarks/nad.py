@@ -100,7 +100,7 @@ async def _one_base(
     workspace: Workspace, base: str, own: list[Sample], settings: CampaignSettings, learn: bool
 ) -> list[Result]:
     settings = changed(settings, [f"search.base={base}"])
-    skeleton = skeleton_of(settings, ground_of(settings, {}).image)
+    skeleton = skeleton_of(settings, ground_of(settings).image)
     log = await Log.open(workspace.log, create=True, synchronous="NORMAL")
     try:
         await _begin(log, base, settings)
@@ -129,7 +129,7 @@ async def _begin(log: Log, base: str, settings: CampaignSettings) -> None:
     await log.create_branch("nad", run="nad")
     started = CampaignStarted(
         settings=settings.model_dump(mode="json"),
-        ground=ground_of(settings, {}),
+        ground=ground_of(settings),
         designer=designer_of(settings),
         base=sha256_hex(text),
         base_source=base,

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from events.registry import Event
+from events.registry import Event, Upcaster
 
 
 class Ground(BaseModel):
@@ -26,6 +26,15 @@ class Ground(BaseModel):
     """Position of each library's stream as it is used here."""
     prompts: dict[str, str] = {}
     """Blob digest of each prompt template of one's own; the others are the built-in ones."""
+    library_heads: dict[str, str] = {}
+    """Hash of the event at that position of each library: what the library was. Empty in runs of before it
+    was kept.
+    """
+
+
+def _without_library_heads(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 told of a library's position alone."""
+    return {**data, "ground": {**data["ground"], "library_heads": {}}}
 
 
 class CampaignStarted(Event):
@@ -43,6 +52,8 @@ class CampaignStarted(Event):
     base_source: str
     """The base block's name, or the file it came from."""
     nader_version: str
+    version: ClassVar[int] = 2
+    upcasters: ClassVar[dict[int, Upcaster]] = {1: _without_library_heads}
 
 
 class BaseDesigned(Event):
@@ -119,6 +130,8 @@ class SettingsChanged(Event):
     """The whole of the settings after the change."""
     ground: Ground
     designer: str
+    version: ClassVar[int] = 2
+    upcasters: ClassVar[dict[int, Upcaster]] = {1: _without_library_heads}
 
 
 class Forked(Event):

@@ -19,13 +19,14 @@ from nader.ground import (
     check_settings,
     designer_of,
     ground_of,
-    library_positions,
+    library_heads,
     own_prompts,
     preflight,
     require_data,
     resolve_backend,
     text_blobs,
     text_digest,
+    with_libraries,
 )
 from nader.hours import FINISH_ON_STOP, hours_capped
 from nader.lost_calls import lost_calls
@@ -68,7 +69,7 @@ class Campaign:
         """
         settings = resolve_backend(settings)
         text = base_text(settings.search.base)
-        ground = ground_of(settings, {})
+        ground = ground_of(settings)
         preflight(settings, workspace, text, ground)
         await require_models(settings)
         backend = connected_backend(settings)
@@ -78,7 +79,7 @@ class Campaign:
             await close_backend(backend)
             raise
         try:
-            ground = ground.model_copy(update={"libraries": library_positions(settings, log)})
+            ground = with_libraries(ground, library_heads(settings, log))
             branch = free_name(log, "run") if name is None else name
             require_free(log, branch)
             brought = imported(log, settings)
@@ -218,7 +219,7 @@ def settings_changed(views: Views, sets: Sequence[str], log: Log) -> tuple[Setti
     event = SettingsChanged(
         changes=differences(old, new),
         settings=new.model_dump(mode="json"),
-        ground=ground_of(new, {**views.status.ground().libraries, **library_positions(new, log)}),
+        ground=with_libraries(ground_of(new, views.status.ground()), library_heads(new, log)),
         designer=designer_of(new),
     )
     return event, text_blobs(own_prompts(new).values())

@@ -4,7 +4,7 @@ design.
 
 import importlib.util
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import prompts
@@ -27,7 +27,7 @@ from nader.training import (
 )
 from nader.training.slots import usable_gpus
 from nader.workspace import LIBRARY, Workspace
-from store import Reader, sha256_hex
+from store import Head, Reader, sha256_hex
 from store.projections.objective import ObjectiveError, parse_objective
 
 NAS_BENCH = "nas-bench-201:"
@@ -82,8 +82,10 @@ def own_prompts(settings: CampaignSettings) -> dict[str, str]:
     return texts
 
 
-def ground_of(settings: CampaignSettings, libraries: dict[str, int]) -> Ground:
-    """What the settings refer to. Raises `SettingsError` or `WorkspaceError` with one sentence."""
+def ground_of(settings: CampaignSettings, before: Ground | None = None) -> Ground:
+    """What the settings refer to, with the libraries of the ground `before` them if there is one; raises
+    `SettingsError` or `WorkspaceError` with one sentence.
+    """
     training = settings.training
     try:
         info = dataset_info(training.dataset, data_dir_of(settings))
@@ -94,8 +96,9 @@ def ground_of(settings: CampaignSettings, libraries: dict[str, int]) -> Ground:
             image=(info.channels, info.height, info.width),
             data=dataset_identity(training.dataset, data_dir_of(settings)),
             recipe=recipe.model_dump(mode="json"),
-            libraries=libraries,
+            libraries=before.libraries if before is not None else {},
             prompts={name: text_digest(text) for name, text in own_prompts(settings).items()},
+            library_heads=before.library_heads if before is not None else {},
         )
     except TrainingError as error:
         raise SettingsError(str(error)) from None
@@ -151,9 +154,16 @@ def base_text(name: str) -> str:
         raise SettingsError(f"the base design {name} cannot be read: {error}") from None
 
 
-def library_positions(settings: CampaignSettings, log: Reader | None) -> dict[str, int]:
+def with_libraries(ground: Ground, heads: Mapping[str, Head]) -> Ground:
+    """The ground with libraries as they stand."""
+    libraries = {**ground.libraries, **{name: head.position for name, head in heads.items()}}
+    hashes = {**ground.library_heads, **{name: head.hash for name, head in heads.items()}}
+    return ground.model_copy(update={"libraries": libraries, "library_heads": hashes})
+
+
+def library_heads(settings: CampaignSettings, log: Reader | None) -> dict[str, Head]:
     """Where each library that the settings name stands. Raises `WorkspaceError` for one that is not there."""
-    positions = {}
+    heads = {}
     known = {b.name for b in log.branches()} if log is not None else set()
     for library in settings.search.library:
         name = library if library.startswith(LIBRARY) else LIBRARY + library
@@ -166,8 +176,8 @@ def library_positions(settings: CampaignSettings, log: Reader | None) -> dict[st
                 "`nader read` makes one"
             )
         assert log is not None
-        positions[name] = log.head(name).position
-    return positions
+        heads[name] = log.head(name)
+    return heads
 
 
 def preflight(settings: CampaignSettings, workspace: Workspace, text: str, ground: Ground) -> None:

@@ -5,17 +5,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 from actors.actor import Agent
 from actors.divergence import Difference, causation_chain, first_difference
 from actors.history import History
 from actors.replay import replay
 from events import Envelope, EventError
-from events.blobs import named_blobs
 from events.campaign import CampaignStarted, SettingsChanged
 from events.training import EpochFinished
 from nader.assembly import agents, readers
+from nader.attached import AttachedLibrary, attached_libraries, lost_blobs
 from nader.errors import NaderError, WorkspaceError
 from nader.settings import validated
 from nader.structure import Structure
@@ -23,7 +22,6 @@ from nader.workspace import LIBRARY, find_run, fold
 from store import (
     BranchInfo,
     ChainReport,
-    CorruptedError,
     IntegrityError,
     NoSuchBranchError,
     Reader,
@@ -44,6 +42,8 @@ class VerifyReport:
     chain: ChainReport
     differences: tuple[Difference, ...]
     seconds: float
+    libraries: tuple[AttachedLibrary, ...] = ()
+    """Those that the run uses; one that is another than the run took in is among the differences."""
 
     @property
     def ok(self) -> bool:
@@ -98,7 +98,8 @@ async def verify(log: Reader, run: str | None = None) -> VerifyReport:
 
     Needs no model, key, network, GPU or data set. What it shows: that no event was changed, left out or put
     in (short of a cut-off tail), also where the chain was made anew, but for facts of the world that nothing
-    else in the log speaks of; and that the agents of this version decide as recorded.
+    else in the log speaks of; that the agents of this version decide as recorded; and that the libraries it
+    uses are those that it took in.
     """
     began = time.perf_counter()
     branch = find_run(log, run).name
@@ -117,7 +118,10 @@ async def verify(log: Reader, run: str | None = None) -> VerifyReport:
     structure.see_epochs(log.plain(branch, EpochFinished.__name__))
     with _still(len(history.events)):
         result = await replay(history, views, log, acting)
-    differences = [*structure.finish(), *lost_content(log, history), *result.differences]
+    libraries, of_libraries = attached_libraries(log, history)
+    differences = [
+        *of_libraries, *structure.finish(), *lost_content(log, history), *result.differences,
+    ]  # fmt: skip
     differences.sort(key=lambda difference: difference.position)
     return VerifyReport(
         branch,
@@ -128,6 +132,7 @@ async def verify(log: Reader, run: str | None = None) -> VerifyReport:
         chain,
         tuple(differences),
         time.perf_counter() - began,
+        tuple(libraries),
     )
 
 
@@ -164,23 +169,10 @@ def _acting(log: Reader, branch: str) -> list[Agent]:
 
 def lost_content(log: Reader, history: History) -> list[Difference]:
     """Every text or vector that an event names and that is not there, or is another; each told once."""
-    differences = []
-    seen: set[str] = set()
-    for event in history.events:
-        for path, digest in named_blobs(event):
-            if digest in seen:
-                continue
-            seen.add(digest)
-            try:
-                log.blob(digest)
-            except StoreError as error:
-                kind: Literal["changed", "missing"] = (
-                    "changed" if isinstance(error, CorruptedError) else "missing"
-                )
-                chain = causation_chain(event, history.at)
-                place = (event.position, event.actor, event.type, kind, path)
-                differences.append(Difference(*place, digest, str(error), chain))
-    return differences
+    return [
+        Difference(e.position, e.actor, e.type, kind, path, digest, error, causation_chain(e, history.at))
+        for e, path, digest, kind, error in lost_blobs(log, history.events)
+    ]
 
 
 def _unfoldable(event: Envelope | None, error: Exception) -> Difference:

@@ -124,7 +124,7 @@ def settings_work(settings: CampaignSettings) -> Iterator[Finding]:
     """Whether a campaign by these settings would start, as `nader run` itself checks it."""
     try:
         resolved = resolve_backend(settings)
-        ground = ground_of(resolved, {})
+        ground = ground_of(resolved)
         check_start(resolved, base_text(resolved.search.base), ground)
     except NaderError as error:
         yield problem("settings", str(error), "change the settings, or mend what they name")

@@ -8,12 +8,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from nader.attached import AttachedLibrary
 from nader.cli.failures import INVALID
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, WorkspaceOption, kept_head
 from nader.cli.output import clean, duration, facts, heading, indented, number_of, print_json, short, stdout
 from nader.proof import VerifyReport
 from nader.proof import verify as prove
-from nader.workspace import Workspace
+from nader.workspace import LIBRARY, Workspace
 from store import Reader
 
 _SHOWN = 5
@@ -67,6 +68,7 @@ def _print(console: Console, report: VerifyReport, head: str | None, kept: int |
         rows.append(("", Text(clean(chain.detail), style="red")))
     if chain.ok:
         rows.append(("decisions", _decisions(report)))
+    rows += [("library" if n == 0 else "", _library(one)) for n, one in enumerate(report.libraries)]
     rows += [("head", chain.head.hash), ("", f"at position {chain.head.position}")]
     if head is not None:
         rows.append(("kept head", _kept(head, kept, chain.head.position)))
@@ -106,6 +108,16 @@ def _decisions(report: VerifyReport) -> Text:
     return said
 
 
+def _library(library: AttachedLibrary) -> Text:
+    said = Text(f"{clean(library.name.removeprefix(LIBRARY))} as of its position {library.at}: ")
+    if not library.ok:
+        return said.append("is not what the run took in", style="red")
+    if library.recorded:
+        return said.append("is what the run took in", style="green")
+    said.append("its chain holds", style="green")
+    return said.append("; which hash it had, runs of before did not record")
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
@@ -124,6 +136,13 @@ def _as_json(report: VerifyReport, head: str | None, kept: int | None, ok: bool)
         "handlers": report.handlers,
         "unfinished": report.unfinished,
         "failed": report.failed,
+        "libraries": [
+            {
+                "library": one.name, "at": one.at, "ok": one.ok, "recorded": one.recorded or None,
+                "hash": one.chain.head.hash,
+            }
+            for one in report.libraries
+        ],
         "differences": [
             {
                 "position": d.position, "actor": d.actor, "type": d.event_type, "kind": d.kind,

@@ -13,7 +13,8 @@ import pytest
 from nader.llm.types import ChatRequest
 from prompts import Message
 from tests.cli.conftest import Nader
-from tests.e2e.campaigns import resume_campaign
+from tests.e2e.campaigns import SMALL, resume_campaign, run_campaign
+from tests.e2e.forging import Edit, Forgery
 from tests.e2e.simulation import SimulatedBackend
 from tests.servers.openai_server import serve
 from tests.servers.scenario import Scenario
@@ -139,6 +140,25 @@ def test_vacuum_drops_only_what_no_event_names(nader: Nader, workspace: Path) ->
     left = {path.name for path in (workspace / "trainings").iterdir()}
     assert {jobs[0], "of-a-person"} <= left and "0" * 64 not in left
     assert nader("log", "--full", "--json", "-w", workspace).out == before
+
+
+def test_verify_says_what_it_found_of_the_libraries_of_a_run(nader: Nader, tmp_path: Path) -> None:
+    (ideas := tmp_path / "ideas.json").write_text(
+        json.dumps([{"id": 1, "paper_id": 1, "inspiration": "Replace a convolution by a depthwise one."}])
+    )
+    assert nader("read", ideas, "--library", "mine", "-w", tmp_path / "w").status == 0
+    run_campaign(tmp_path / "w", (*SMALL, "search.library=['mine']"))
+    (library,) = nader("verify", "--json", "-w", tmp_path / "w").json["libraries"]
+    assert library["ok"] and library["recorded"] == library["hash"]
+    said = f"mine as of its position {library['at']}:"
+    assert f"{said} is what the run took in" in nader("verify", "-w", tmp_path / "w").out
+    forgery = Forgery(tmp_path / "w" / "nader.db", "library:mine")
+    (position,) = [row["position"] for row in forgery.rows if row["type"] == "InspirationRecorded"]
+    (tmp_path / "forged").mkdir()
+    forgery.write(Edit("change", position, "$.ref", value="elsewhere"), tmp_path / "forged" / "nader.db")
+    told = nader("verify", "-w", tmp_path / "forged")
+    assert told.status == 1 and f"{said} is not what the run took in" in told.out
+    assert "reader's LibraryAttached differs at $.library" in " ".join(told.out.split())
 
 
 def test_a_log_travels_by_a_file(nader: Nader, finished: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Every message of a campaign as a typed, versioned fact; imports nothing of the rest of the product."""
 
-from events.blobs import BLOB_FIELDS, named_blobs
+from events.blobs import BLOB_FIELDS, digests, is_digest, named_blobs
 from events.envelope import (
     GENESIS,
     Ack,
@@ -35,8 +35,10 @@ __all__ = [
     "canonical_json",
     "chain_hash",
     "decode",
+    "digests",
     "encode",
     "event_types",
+    "is_digest",
     "is_time",
     "known_type",
     "known_versions",

@@ -1,12 +1,20 @@
-"""Which fields of events name blobs: what a log must hold besides its events to be whole.
+"""How events name blobs: what a log must hold besides its events to be whole, and what may not be dropped.
 
-The other digests in events (of designs, jobs, prompts, inputs) name no blob.
+These are two questions. `named_blobs` tells which blobs an event needs: they are in certain fields, and the
+other digests in events (of designs, jobs, prompts, inputs) name no blob. `digests` tells which blobs may be
+needed by a text, whatever wrote it: a log also holds events of types and versions that this program does not
+know, and blobs that name blobs. All that the first gives is in the second, for every version of every type.
 """
 
+import contextlib
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from events.envelope import Envelope
+
+_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 BLOB_FIELDS: dict[str, tuple[str, ...]] = {
     "CampaignStarted": ("base", "ground.prompts.*"),
@@ -30,6 +38,22 @@ BLOB_FIELDS: dict[str, tuple[str, ...]] = {
 """Paths of those fields by event type, in its newest version; `*` stands for every item. An empty text names
 none.
 """
+
+
+def digests(payload: str) -> list[str]:
+    """Every digest that stands in a stored payload or in a blob's text, each once: 64 hexadecimal digits,
+    whatever the field is called. Most name no blob.
+    """
+    found = _DIGEST.findall(payload)
+    if "\\u" in payload:  # no writer of ours spells a digest so, but what reads it makes no difference
+        with contextlib.suppress(ValueError, RecursionError):
+            found += _DIGEST.findall(json.dumps(json.loads(payload), ensure_ascii=False))
+    return list(dict.fromkeys(found))
+
+
+def is_digest(value: object) -> bool:
+    """Whether a value is a digest and nothing else."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 def named_blobs(envelope: Envelope) -> Iterator[tuple[str, str]]:

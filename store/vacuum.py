@@ -1,14 +1,13 @@
 """Giving room back: blobs that no event names are dropped; nothing else is ever deleted."""
 
-import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from events.blobs import digests
 from store.blobs import read_blob
 from store.errors import translate
 
-_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PAGE = 2000
 
 
@@ -26,8 +25,9 @@ class VacuumReport:
 def vacuum(connection: sqlite3.Connection, path: Path) -> VacuumReport:
     """Drop every blob whose digest stands in no event, nor in a blob that one names.
 
-    The digest counts wherever it stands: 64 hexadecimal digits in a payload name a blob, whatever the field
-    is called. Raises OperationalError where there is no room for the copy that giving room back needs.
+    The digest counts wherever it stands (see `events.blobs`): an event of a type that this program does not
+    know keeps its blobs too. Raises OperationalError where there is no room for the copy that giving room
+    back needs.
     """
     try:
         return _vacuum(connection)
@@ -40,7 +40,7 @@ def _vacuum(connection: sqlite3.Connection) -> VacuumReport:
     wanted = _named_by_events(connection) & held
     frontier = set(wanted)
     while frontier:
-        named = {digest for blob in frontier for digest in _digests(read_blob(connection, blob))}
+        named = {digest for blob in frontier for digest in digests(_text(read_blob(connection, blob)))}
         frontier = (named & held) - wanted
         wanted |= frontier
     dropped = held - wanted
@@ -70,9 +70,10 @@ def _named_by_events(connection: sqlite3.Connection) -> set[str]:
     ).fetchall():
         place = rows[-1][0]
         for _, payload in rows:
-            named |= _digests(payload.encode())
+            named.update(digests(payload))
     return named
 
 
-def _digests(text: bytes) -> set[str]:
-    return {match.decode() for match in _DIGEST.findall(text)}
+def _text(blob: bytes) -> str:
+    """A blob's bytes as text in which digests can be found; vectors give none."""
+    return blob.decode("latin-1")

@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -13,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from events import Envelope, EventError, event_types, is_time, named_blobs
+from events import Envelope, EventError, event_types, is_digest, is_time, named_blobs
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, WorkspaceOption
 from nader.cli.output import clean, indented, print_json_line, stdout
 from nader.cli.sentences import sentence
@@ -41,7 +40,6 @@ EPOCHS = ("EpochFinished",)
 _POLL = 0.5
 """Seconds between two looks at a log that is followed."""
 _LOST = "(the log no longer holds this text)"
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def log(
@@ -291,7 +289,7 @@ def _texts(log: Reader, value: Any, blobs: set[str]) -> Iterator[tuple[str, str 
 
     None stands for the text of one of `blobs` that is lost. Raises CorruptedError for one that was changed.
     """
-    if isinstance(value, str) and _DIGEST.match(value):
+    if is_digest(value):
         try:
             data = log.blob(value)
         except OperationalError:

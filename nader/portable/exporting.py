@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,14 +11,12 @@ from typing import Any
 
 import zstandard
 
-from events import GENESIS, Envelope, EventError, named_blobs, readable
+from events import GENESIS, Envelope, EventError, digests, named_blobs, readable
 from nader import __version__
 from nader.portable.form import FORMAT, VERSION, Branch, Contents, PortableError
 from store.errors import OperationalError
 from store.lineage import BranchInfo, Head
 from store.reader import Reader
-
-_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 def export_log(log: Reader, names: Sequence[str], path: Path) -> Contents:
@@ -95,7 +92,7 @@ def _write(log: Reader, branches: Sequence[Branch], packed: Any) -> Contents:
             put({"ack": [branch.name, actor, cause, branch.fork_position]})
         for envelope in readable(log.read(branch.name, branch.fork_position, branch.head.position)):
             _require_whole(log, envelope, branch.name)
-            for digest, data in _blobs(log, envelope.payload.encode(), written):
+            for digest, data in _blobs(log, envelope.payload, written):
                 put({"blob": digest, **_packed(data)})
             put({"event": _row(envelope, branch.name)})
             for actor, cause in acks.get(envelope.position, ()):
@@ -144,9 +141,9 @@ def _require_whole(log: Reader, envelope: Envelope, name: str) -> None:
             ) from None
 
 
-def _blobs(log: Reader, text: bytes, written: set[str]) -> Iterator[tuple[str, bytes]]:
+def _blobs(log: Reader, text: str, written: set[str]) -> Iterator[tuple[str, bytes]]:
     """The blobs that a text names, and those that they name, each once in a file."""
-    for digest in dict.fromkeys(match.decode() for match in _DIGEST.findall(text)):
+    for digest in digests(text):
         if digest in written:
             continue
         try:
@@ -154,7 +151,7 @@ def _blobs(log: Reader, text: bytes, written: set[str]) -> Iterator[tuple[str, b
         except OperationalError:  # a digest of something else: of a design, a prompt, an input
             continue
         written.add(digest)
-        yield from _blobs(log, data, written)
+        yield from _blobs(log, data.decode("latin-1"), written)
         yield digest, data
 
 

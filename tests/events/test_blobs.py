@@ -2,11 +2,23 @@
 
 import ast
 import inspect
+import json
+from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from events import BLOB_FIELDS, EventError, canonical_json, encode, event_types, named_blobs
+from events import (
+    BLOB_FIELDS,
+    EventError,
+    canonical_json,
+    digests,
+    encode,
+    event_types,
+    is_digest,
+    named_blobs,
+)
 from events.llm import ChatRequested, MessageRef
 from tests.events.support import envelope
 
@@ -47,6 +59,37 @@ def test_prompts_of_ones_own_are_named_one_by_one_and_an_empty_field_names_none(
     for prompts, named in (({"x": "d" * 64}, [("$.prompts.x", "d" * 64)]), ({}, [])):
         payload = canonical_json({**read, "prompts": prompts})
         assert list(named_blobs(envelope("ReadingStarted", 1, payload))) == named
+
+
+GOLDEN = (Path(__file__).parent.parent / "golden" / "events").iterdir()
+NAMING = sorted(path for path in GOLDEN if path.name.split(".")[0] in BLOB_FIELDS)
+
+
+def filled(value):
+    """A payload in which every text is a digest, but for those of which there are only a few."""
+    if isinstance(value, dict):
+        return {name: item if name in ("kind", "role") else filled(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [filled(item) for item in value]
+    return f"a{sha256(value.encode()).hexdigest()[1:]}" if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("file", NAMING, ids=lambda path: path.stem)
+def test_no_event_of_any_version_names_a_blob_that_may_be_dropped(file):
+    """Also where the JSON spells its digests in another way."""
+    name, version, _ = file.name.split(".")
+    plain = canonical_json(filled(json.loads(file.read_text(encoding="utf-8"))))
+    for payload in (plain, plain.replace('"a', '"\\u0061')):
+        named = {digest for _, digest in named_blobs(envelope(name, int(version), payload))}
+        assert named and named <= set(digests(payload))
+
+
+def test_digests_are_found_wherever_they_stand_and_nothing_longer_is_one():
+    one, two = "a" * 64, "0123456789abcdef" * 4
+    assert digests(f'{{"x":"{one}","y":["r1:{two}","{one}"]}}') == [one, two]
+    assert digests(f'{{"x":"{one}0","y":"{one.upper()}","z":"{one[1:]}"}}') == []
+    assert digests(f"{one} \\u [[[") == [one], "a text that is no JSON is one all the same"
+    assert is_digest(one) and not is_digest(f"{one}0") and not is_digest(f" {one}") and not is_digest(64)
 
 
 @pytest.mark.parametrize("payload", ["[[[[", "[" * 100_000, "7", '{"answer":' * 5000])

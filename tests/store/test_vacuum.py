@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from events.envelope import Pending
 from store import CorruptedError, Log, OperationalError, Reader, sha256_hex
 from tests.store.logs import make_log, pending, run
 
@@ -53,6 +54,23 @@ def test_vacuum_drops_what_no_event_names_and_keeps_all_else(tmp_path: Path) -> 
             await log.append("main", [pending(4)], blobs={digests["lost"]: texts["lost"]})
             assert await log.get_blob(digests["lost"]) == texts["lost"]
             assert log.verify_chain("main").ok and log.verify_chain("fork").ok
+
+    run(check())
+
+
+def test_vacuum_keeps_what_an_event_names_in_an_unusual_spelling(tmp_path: Path) -> None:
+    """As a payload that another program wrote may have it: what reads it makes no difference."""
+    text = b"what the model was asked"
+    spelt = "".join(f"\\u{ord(digit):04x}" for digit in sha256_hex(text))
+    event = Pending(actor="tester", type="Noted", version=1, payload=f'{{"x":"{spelt}"}}')
+
+    async def check() -> None:
+        async with Log.open(tmp_path / "a.db", create=True) as log:
+            await log.create_branch("main", "run", first=[event], blobs={sha256_hex(text): text})
+            await log.put_blob(b"stray")
+            report = await log.vacuum()
+            assert (report.blobs, report.kept) == (1, 1)
+            assert await log.get_blob(sha256_hex(text)) == text
 
     run(check())
 

@@ -13,9 +13,18 @@ from nader.settings import load_settings
 from nader.workspace import Workspace, find_run, fold
 from store.projections import Views
 from tests.e2e.simulation import SimulatedBackend
+from tests.servers.openai_server import ScriptedServer
 
 SMALL = ("search.candidates=5", "search.width=3", "synchronous=NORMAL")
 """A campaign that a simulated back end runs in a second."""
+
+
+def settings(server: ScriptedServer, *more: str) -> tuple[str, ...]:
+    """`SMALL`, answered by a scripted server; `more` is set over it."""
+    return (
+        *SMALL, "llm.backend=openai", "llm.model=scripted", f"llm.base_url={server.url}",
+        "llm.backoff_s=0.01", *more,
+    )  # fmt: skip
 
 
 def run_campaign(

@@ -17,7 +17,15 @@ from nader.reflection import go_on, rederive
 from nader.settings import load_settings
 from nader.workspace import Workspace, fold
 from tests.conftest import REPOSITORY
-from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign, verified
+from tests.e2e.campaigns import (
+    check_log,
+    events,
+    folded,
+    resume_campaign,
+    run_campaign,
+    settings,
+    verified,
+)
 from tests.e2e.simulation import SimulatedBackend
 from tests.servers.openai_server import serve
 from tests.servers.scenario import Fault, FaultKind, Scenario
@@ -30,13 +38,6 @@ PARALLEL = (
 )  # fmt: skip
 FREE_TIME = 120.0
 """Seconds after which a test gives up waiting."""
-
-
-def settings(server, *more):
-    return (
-        "search.candidates=5", "search.width=3", "synchronous=NORMAL", "llm.backend=openai",
-        "llm.model=scripted", f"llm.base_url={server.url}", "llm.backoff_s=0.01", *more,
-    )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

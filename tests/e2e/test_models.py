@@ -9,7 +9,7 @@ import pytest
 from nader.errors import SettingsError
 from nader.llm import cost
 from nader.workspace import Workspace
-from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign
+from tests.e2e.campaigns import check_log, events, folded, resume_campaign, run_campaign, settings
 from tests.e2e.simulation import SimulatedBackend
 from tests.servers.openai_server import serve
 from tests.servers.scenario import Fault, FaultKind, Scenario
@@ -17,13 +17,6 @@ from tests.servers.test_campaign_through_faults import drafts
 
 SCENARIOS = Path(__file__).parent.parent / "servers" / "scenarios"
 KEY = "sk-a-secret-that-must-not-be-written"
-
-
-def settings(server, *more):
-    return (
-        "search.candidates=5", "search.width=3", "synchronous=NORMAL", "llm.backend=openai",
-        "llm.model=scripted", f"llm.base_url={server.url}", "llm.backoff_s=0.01", *more,
-    )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

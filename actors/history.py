@@ -6,7 +6,7 @@ they are not kept; what remains is some thousand events for a campaign of weeks.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from events import Envelope, event_types
 
@@ -66,6 +66,17 @@ class History:
     def emitted(self, actor: str, cause: int) -> list[Envelope]:
         """What an actor emitted while handling a cause, in order of position."""
         return self._emitted.get((actor, cause), [])
+
+    def failures_in_a_row(self, completed: str, failed: str, kinds: Container[str]) -> int:
+        """How many requests have ended as `failed`, for a reason among `kinds`, since one was `completed`; a
+        failure of another kind says nothing of these, and neither counts nor ends the row.
+        """
+        count = 0
+        for envelope in reversed(self.events):
+            if envelope.type == completed:
+                break
+            count += envelope.type == failed and envelope.data()["kind"] in kinds
+        return count
 
     def open_requests(self) -> list[Envelope]:
         """Requests without a terminal event, oldest first."""

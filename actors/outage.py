@@ -1,11 +1,16 @@
 """Tells a server that is away from a call that failed: one is waited for, the other costs its candidate."""
 
-from collections.abc import Iterable
-
 from actors.context import EffectorContext
+from actors.history import History
 from actors.runtime import MustPause
-from events import Envelope
-from events.llm import ChatCompleted, ChatFailed, EmbeddingCompleted, EmbeddingFailed
+from events.llm import (
+    ChatCompleted,
+    ChatFailed,
+    ChatRequested,
+    EmbeddingCompleted,
+    EmbeddingFailed,
+    EmbeddingRequested,
+)
 from nader.llm import ErrorKind, LLMError
 
 OF_THE_SERVER = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.SERVER, ErrorKind.CONNECTION, ErrorKind.TIMEOUT})
@@ -48,20 +53,17 @@ class Outage:
 
     def _known(self, ctx: EffectorContext) -> dict[str, int]:
         if self._streaks is None:
-            self._streaks = streaks(ctx.history.events)
+            self._streaks = streaks(ctx.history)
         return self._streaks
 
 
-def streaks(events: Iterable[Envelope]) -> dict[str, int]:
+_CALLS = {
+    ChatRequested.__name__: (ChatCompleted.__name__, ChatFailed.__name__),
+    EmbeddingRequested.__name__: (EmbeddingCompleted.__name__, EmbeddingFailed.__name__),
+}
+"""How each kind of call ends: answered, failed."""
+
+
+def streaks(history: History) -> dict[str, int]:
     """Calls that failed for the server's sake since one was answered, by the request's type."""
-    found: dict[str, int] = {}
-    for envelope in events:
-        for asked, completed, failed in (
-            ("ChatRequested", ChatCompleted, ChatFailed),
-            ("EmbeddingRequested", EmbeddingCompleted, EmbeddingFailed),
-        ):
-            if envelope.type == completed.__name__:
-                found.pop(asked, None)
-            elif envelope.type == failed.__name__ and envelope.data()["kind"] in OF_THE_SERVER:
-                found[asked] = found.get(asked, 0) + 1
-    return found
+    return {asked: history.failures_in_a_row(*ends, OF_THE_SERVER) for asked, ends in _CALLS.items()}

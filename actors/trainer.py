@@ -9,7 +9,6 @@ from actors.asking import settings_at
 from actors.context import AgentContext, EffectorContext
 from actors.director import BASE
 from actors.gate import PriorityGate
-from actors.history import History
 from actors.runtime import MustPause
 from events import Envelope, Event
 from events.campaign import BaseDesigned
@@ -184,8 +183,8 @@ class Training(Effector):
         self._hopeless = hopeless
         self._on_progress = on_progress
         self._running: dict[str, asyncio.Future[Event]] = {}
-        self._away: bool | None = None
-        """Whether the last training here ended for want of disk, data or room; None where none has ended."""
+        self._away: int | None = None
+        """Trainings in a row that ended for want of disk, data or room; None before the log was asked."""
         self._pausing = ""
         """Why the campaign pauses: trainings that wait for a slot are then not begun."""
         self._slots = PriorityGate(backend.slots)
@@ -232,10 +231,14 @@ class Training(Effector):
         the base's own training, without which there is nothing to compare with, leaves the request open.
         """
         away = isinstance(ended, TrainingFailed) and ended.kind in AWAY
-        before = _last_was_away(ctx.history) if self._away is None else self._away
-        if isinstance(ended, TrainingCompleted) or away:
-            self._away = away
-        if away and (before or asked.candidate == BASE):
+        if self._away is None:
+            self._away = ctx.history.failures_in_a_row(
+                TrainingCompleted.__name__, TrainingFailed.__name__, AWAY
+            )
+        if isinstance(ended, TrainingCompleted):
+            self._away = 0
+        self._away += away
+        if away and (self._away > 1 or asked.candidate == BASE):
             assert isinstance(ended, TrainingFailed)
             who = "the base" if asked.candidate == BASE else asked.candidate
             self._pausing = (
@@ -339,20 +342,6 @@ def terminal_event(job: str, outcome: Trained | Failed) -> Event:
         epochs=outcome.evidence.epoch if outcome.evidence else len(outcome.curve),
         seconds=outcome.seconds,
     )
-
-
-def _last_was_away(history: History) -> bool:
-    """Whether the last training in the log ended for want of disk, data or room, none finished since."""
-    for envelope in reversed(history.events):
-        event = envelope.event if envelope.type in _ENDS else None
-        if isinstance(event, TrainingCompleted):
-            return False
-        if isinstance(event, TrainingFailed) and event.kind in AWAY:
-            return True
-    return False
-
-
-_ENDS = (TrainingCompleted.__name__, TrainingFailed.__name__)
 
 
 def _epoch(job: str, point: EpochPoint, epochs: int) -> EpochFinished:

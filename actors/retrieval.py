@@ -63,17 +63,17 @@ def retrieve(
         picked.append(Retrieved(index, level))
 
     if past and len(left) > count:
-        helped = _closest(vectors, [p.vector for p in past if p.gain > 0])
-        hurt = _closest(vectors, [p.vector for p in past if p.gain < 0])
-        level = _closest(vectors, [p.vector for p in past if p.gain == 0])
-        if any(p.gain > 0 for p in past):
-            near = search.failure_weight * hurt - helped
+        helped, hurt, level = (
+            _closest(vectors, [p.vector for p in past if _sign(p.gain) == sign]) for sign in (1, -1, 0)
+        )
+        if helped is not None:
+            near = -helped if hurt is None else search.failure_weight * hurt - helped
             for index in _lowest(near, left, round(search.near_success * count)):
                 take(index, NEAR)
-        tried = np.maximum(np.maximum(helped, hurt), level)
+        tried = np.maximum.reduce([found for found in (helped, hurt, level) if found is not None])
         for index in _lowest(tried, left, min(round(search.unexplored * count), count - len(picked))):
             take(index, UNEXPLORED)
-        safe = [i for i in left if hurt[i] < search.near_failure]
+        safe = [i for i in left if hurt is None or hurt[i] < search.near_failure]
         for index in rng.sample(safe, min(len(safe), count - len(picked))):
             take(index, DRAWN)
     for index in rng.sample(left, min(len(left), count - len(picked))):
@@ -88,10 +88,16 @@ def _lowest(figures: Vectors, among: Sequence[int], count: int) -> list[int]:
     return [int(index) for index in places[order[:count]]]
 
 
-def _closest(rows: Vectors, others: Sequence[Vectors]) -> Vectors:
-    """Each row's highest cosine similarity to any of the others, float32 (n,); 0 where there are none."""
+def _sign(gain: float) -> int:
+    return (gain > 0) - (gain < 0)
+
+
+def _closest(rows: Vectors, others: Sequence[Vectors]) -> Vectors | None:
+    """Each row's highest cosine similarity to any of the others, −1 to 1, float32 (n,); None where there are
+    none: that is no similarity of 0, which is nearer than many a suggestion.
+    """
     if not others:
-        return np.zeros(len(rows), dtype=np.float32)
+        return None
     result: Vectors = np.full(len(rows), -np.inf, dtype=np.float32)
     for other in {id(other): other for other in others}.values():  # one suggestion is tried on many parents
         np.maximum(result, _similarities(rows, other), out=result)

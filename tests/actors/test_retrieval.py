@@ -95,3 +95,17 @@ def test_a_suggestion_that_changed_nothing_is_neither_near_nor_kept_away_from():
     assert not any(picked[NEAR] for picked in drawn)
     assert any(20 <= index < 40 for picked in drawn for index in picked[DRAWN])
     assert not any(20 <= index < 40 for picked in drawn for index in picked[UNEXPLORED]), "it has been tried"
+
+
+def test_what_points_away_from_all_that_was_tried_is_further_from_it_than_what_is_at_right_angles():
+    rows = np.stack([unit(0, 1, 0), unit(-1, 0, 0), unit(0, 0, 1)])
+    search = SearchSettings(retrieved=1, near_success=0.0, unexplored=1.0)
+    for gain in (1.0, 0.0, -1.0):
+        found = retrieve(rows, range(3), [Past(HELPED, gain)], search, random.Random(0))
+        assert found == [Retrieved(1, UNEXPLORED)], "no failure so far is not a failure at right angles"
+
+
+def test_without_a_failure_nothing_is_kept_away_from_one():
+    search = SearchSettings(retrieved=5, near_success=0.0, unexplored=0.0, near_failure=-0.5)
+    found = retrieve(knowledge(), range(60), [Past(HELPED, 1.0)], search, random.Random(0))
+    assert len({p.index for p in found}) == 5

@@ -15,8 +15,8 @@ from tests.store.logs import PATIENCE, pending, run, start
 
 ALL = CLIENTS * EFFECTS
 HITS = {
-    FaultPoint.BEFORE_APPEND: 30,
-    FaultPoint.AFTER_APPEND: 30,
+    FaultPoint.BEFORE_APPEND: 20,
+    FaultPoint.AFTER_APPEND: 20,
     FaultPoint.BETWEEN_COMMIT_AND_PUBLISH: 30,
     FaultPoint.AFTER_EFFECT_BEFORE_RECORD: 40,
     FaultPoint.DURING_CHECKPOINT: 3,
@@ -81,6 +81,7 @@ def crash_and_resume(folder: Path, settings: list[str]) -> None:
         lines += printed
         if path.exists() and path.stat().st_size:
             check(path, lines)
+    assert killed == len(settings), "a kill that never comes proves nothing"
     status, printed = crash(path, world, None)
     assert status == 0 and printed[-1] == "finished"
     check(path, lines + printed)

@@ -23,7 +23,7 @@ class FaultPoint(StrEnum):
     DURING_CHECKPOINT = "during-checkpoint"
     """Pages have been copied from the WAL into the file; the WAL is not yet reset."""
     DURING_FORK = "during-fork"
-    """A branch's row is written, not yet committed."""
+    """A branch's row and its first events are written, not yet committed."""
 
 
 def _parse(text: str) -> tuple[FaultPoint, int]:

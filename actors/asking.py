@@ -4,6 +4,7 @@ one.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -106,23 +107,34 @@ async def ask_model(
     raise NoAnswer(MALFORMED, str(problem))
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors as they were recorded."""
+
+    vectors: Vectors
+    """float32 (n, dimension)."""
+    embedder: str
+    """Whose they are: not as the question says, where that was open when the settings changed."""
+    dimension: int
+
+
 async def embed(
     ctx: AgentContext, settings: CampaignSettings, texts: Sequence[str], *, name: str
-) -> Vectors | None:
-    """Vectors of texts, float32 (n, dimension), as recorded; None when there are none to be had."""
+) -> Embedded | None:
+    """Vectors of texts; None when there are none to be had."""
     llm = settings.llm
-    embedder = llm.embedder_name
     request = EmbeddingRequested(
         agent=ctx.actor,
         texts=ctx.put(json.dumps(list(texts), ensure_ascii=False)),
         count=len(texts),
-        embedder=embedder,
+        embedder=llm.embedder_name,
         dimension=llm.embedding_dimension,
     )
     terminal = (await ctx.ask(request, name=name)).event
     if not isinstance(terminal, EmbeddingCompleted):
         return None
-    return np.frombuffer(ctx.read(terminal.vectors), dtype="<f4").reshape(terminal.count, terminal.dimension)
+    rows = np.frombuffer(ctx.read(terminal.vectors), dtype="<f4").reshape(terminal.count, terminal.dimension)
+    return Embedded(rows, terminal.embedder, terminal.dimension)
 
 
 async def _chat(

@@ -188,6 +188,8 @@ class Embedding(Effector):
     def __init__(
         self,
         embedder: Embedder,
+        name: str,
+        dimension: int,
         *,
         limiter: Limiter,
         budget: Budget,
@@ -197,7 +199,11 @@ class Embedding(Effector):
         recorded: Mapping[str, Recorded] | None = None,
         concurrency: int = 8,
     ) -> None:
+        """`name` and `dimension` are those of the settings in force: a question left open when they were
+        others is put to this embedder, and its vectors are this one's.
+        """
         self._embedder = embedder
+        self._space = name, dimension
         self._limiter = limiter
         self._budget = budget
         self._policy = policy
@@ -247,10 +253,11 @@ class Embedding(Effector):
                 latency=error.latency_s,
             )
         self._outage.answered(ctx)
-        if reply.vectors.shape[1] != asked.dimension:
+        name, dimension = self._space
+        if reply.vectors.shape[1] != dimension:
             return EmbeddingFailed(
                 kind="wrong-dimension",
-                message=f"its vectors have {reply.vectors.shape[1]} numbers, not {asked.dimension}",
+                message=f"its vectors have {reply.vectors.shape[1]} numbers, not {dimension}",
                 tokens=reply.input_tokens,
                 cost=reply.cost,
                 uncertain_tokens=reply.uncertain_tokens,
@@ -259,8 +266,8 @@ class Embedding(Effector):
             )
         return EmbeddingCompleted(
             vectors=ctx.put(reply.vectors.astype("<f4").tobytes()),
-            embedder=asked.embedder,
-            dimension=asked.dimension,
+            embedder=name,
+            dimension=dimension,
             count=len(texts),
             tokens=reply.input_tokens,
             cost=reply.cost,

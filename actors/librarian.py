@@ -48,12 +48,12 @@ class Librarian(Agent):
     ) -> int | None:
         """How many were entered; None where the embedder gave no vectors to compare."""
         settings = settings_at(ctx)
-        vectors = await embed(ctx, settings, extracted.texts, name="inspirations")
-        if vectors is None:
+        embedded = await embed(ctx, settings, extracted.texts, name="inspirations")
+        if embedded is None:
             return None
         ids, known = ctx.views.knowledge.matrix(ctx.view)
         kept: list[tuple[str, Vectors]] = []
-        for number, (text, vector) in enumerate(zip(extracted.texts, vectors, strict=True), 1):
+        for number, (text, vector) in enumerate(zip(extracted.texts, embedded.vectors, strict=True), 1):
             near = _nearest(vector, ids, known, kept)
             if near is not None and near[1] >= settings.reading.near_duplicate:
                 merged = InspirationMerged(text=text, into=near[0], similarity=near[1], paper=extracted.paper)
@@ -73,13 +73,12 @@ class Librarian(Agent):
                 )
             )
         if kept:
-            llm = settings.llm
             await ctx.emit(
                 KnowledgeIndexed(
                     inspirations=ctx.put(json.dumps([identity for identity, _ in kept])),
                     vectors=ctx.put(np.stack([v for _, v in kept]).astype("<f4").tobytes()),
-                    embedder=llm.embedder_name,
-                    dimension=llm.embedding_dimension,
+                    embedder=embedded.embedder,
+                    dimension=embedded.dimension,
                     count=len(kept),
                 )
             )

@@ -164,8 +164,8 @@ class Modifier(Agent):
         if settings.modifier.experiences:
             task.vector = ctx.views.knowledge.vector_of(proposal.inspiration)
             if task.vector is None:
-                vectors = await embed(ctx, settings, [proposal.suggestion], name="suggestion")
-                task.vector = None if vectors is None else vectors[0]
+                embedded = await embed(ctx, settings, [proposal.suggestion], name="suggestion")
+                task.vector = None if embedded is None else embedded.vectors[0]
         return task
 
     async def _abandon(self, task: _Task, category: str, reason: str) -> None:

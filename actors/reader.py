@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from actors.actor import Agent, handles
-from actors.asking import embed, settings_at
+from actors.asking import Embedded, embed, settings_at
 from actors.context import AgentContext
 from events import Event
 from events.campaign import CampaignStarted
@@ -56,19 +56,20 @@ class Reader(Agent):
 
     async def _index(self, ctx: AgentContext, ids: list[str], texts: list[str]) -> None:
         settings = settings_at(ctx)
-        vectors = None
-        for attempt in range(1, settings.llm.embedding_tries + 1):
-            if texts and vectors is None:
-                vectors = await embed(ctx, settings, texts, name=f"inspirations/{attempt}")
-        if vectors is None:
-            ids, vectors = [], np.zeros((0, settings.llm.embedding_dimension), dtype="<f4")
         llm = settings.llm
+        found = None
+        for attempt in range(1, llm.embedding_tries + 1):
+            if texts and found is None:
+                found = await embed(ctx, settings, texts, name=f"inspirations/{attempt}")
+        if found is None:
+            none = np.zeros((0, llm.embedding_dimension), dtype="<f4")
+            ids, found = [], Embedded(none, llm.embedder_name, llm.embedding_dimension)
         await ctx.emit(
             KnowledgeIndexed(
                 inspirations=ctx.put(json.dumps(ids)),
-                vectors=ctx.put(vectors.astype("<f4").tobytes()),
-                embedder=llm.embedder_name,
-                dimension=llm.embedding_dimension,
+                vectors=ctx.put(found.vectors.astype("<f4").tobytes()),
+                embedder=found.embedder,
+                dimension=found.dimension,
                 count=len(ids),
             )
         )

@@ -198,12 +198,11 @@ class Reflector(Agent):
         """Experiences keyed by the suggestion's embedding, and the lesson for the Proposer."""
         if not found:
             return
-        vectors = await embed(ctx, settings, [candidate.suggestion], name="suggestion")
-        if vectors is None:
+        embedded = await embed(ctx, settings, [candidate.suggestion], name="suggestion")
+        if embedded is None:
             return
-        vector, dimension = ctx.put(vectors[0].astype("<f4").tobytes()), vectors.shape[1]
-        llm = settings.llm
-        embedder = llm.embedder_name
+        vector = ctx.put(embedded.vectors[0].astype("<f4").tobytes())
+        embedder, dimension = embedded.embedder, embedded.dimension
         for number, item in enumerate(found, 1):
             await ctx.emit(
                 ExperienceRecorded(

@@ -36,7 +36,7 @@ from nader.llm import (
     RetryPolicy,
     RuleBasedDesigner,
     Spent,
-    missing_models,
+    unlisted_models,
 )
 from nader.settings import CampaignSettings, TrainingSettings
 from nader.training import Backend, LocalBackend, Progress, Slot, TrainingError, make_slots, suggest_slots
@@ -122,9 +122,10 @@ def gateway_of(
         models=(lambda agent: model_of(settings, agent)) if llm.backend == "openai" else None,
         instead=llm.backend,
     )
-    embedder = embedder_of(settings)
     return gateway, Embedding(
-        embedder,
+        embedder_of(settings),
+        llm.embedder_name,
+        llm.embedding_dimension,
         limiter=limiter,
         budget=budget,
         policy=policy,
@@ -141,23 +142,28 @@ def prices_of(settings: CampaignSettings) -> Prices:
 
 
 async def require_models(settings: CampaignSettings) -> None:
-    """Ask the endpoint, before anything begins, whether it has the models that the settings name.
+    """That the endpoint lists the models that the settings name, looked up before anything begins.
 
-    Raises `SettingsError` where it says that it has not; an endpoint that is away, or lists no models, is
-    left to the first question.
+    Raises `SettingsError` where it does not; an endpoint that is away, or lists no models, is left to the
+    first question, and so are models that the settings have asked unlisted.
     """
     llm = settings.llm
-    if llm.backend != "openai":
+    named = {model: f"llm.models.{agent}" for agent, model in llm.models.items()} | {llm.model: "llm.model"}
+    wanted = named if llm.backend == "openai" else {}
+    if llm.embedder == "openai":
+        wanted = wanted | {llm.embedding_model: "llm.embedding_model"}
+    if not wanted or llm.unlisted == "ask":
         return
     connection = connection_of(settings)
     try:
-        backend = OpenAIChat(connection, api=llm.api)
-        missing = await missing_models(connection, backend, chat_models(settings))
+        missing = await unlisted_models(connection, wanted)
     finally:
         await connection.aclose()
     for model, reason in missing.items():
-        agents = [agent for agent, named in llm.models.items() if named == model]
-        raise SettingsError(f"{reason}; set {f'llm.models.{agents[0]}' if agents else 'llm.model'}")
+        raise SettingsError(
+            f"{reason}; set {wanted[model]} to one of these, or llm.unlisted = 'ask' if it answers to that "
+            "name all the same"
+        )
 
 
 def model_of(settings: CampaignSettings, agent: str) -> str:

@@ -8,15 +8,15 @@ from typing import Self
 import nader
 from actors.history import History
 from actors.runtime import Ending, Runtime, external
-from events import Envelope, Pending
-from events.campaign import CampaignResumed, CampaignStarted, Forked, SettingsChanged
+from events import Envelope
+from events.campaign import CampaignResumed, CampaignStarted, Forked
 from events.llm import ChatCompleted, ChatRequested, EmbeddingCompleted, EmbeddingRequested
 from nader.assembly import Assembly, assemble, close_backend, connected_backend, require_models
-from nader.errors import SettingsError, WorkspaceError
+from nader.changes import settings_with
+from nader.errors import WorkspaceError
 from nader.experience import imported
 from nader.ground import (
     base_text,
-    check_settings,
     designer_of,
     ground_of,
     library_heads,
@@ -30,7 +30,7 @@ from nader.ground import (
 )
 from nader.hours import FINISH_ON_STOP, hours_capped
 from nader.lost_calls import lost_calls
-from nader.settings import CampaignSettings, changed, differences, validated
+from nader.settings import CampaignSettings, validated
 from nader.training import Backend, Progress
 from nader.workspace import Workspace, campaigns, find_run, fold, require_name
 from store import BranchInfo, Log
@@ -119,7 +119,7 @@ class Campaign:
                     f"nader fork {info.parent} --at {info.fork_position} --name {branch} …"
                 )
             views, history = fold(log, branch)
-            settings, change, blobs = settings_with(views, sets, log)
+            settings, change, blobs = settings_with(views, sets, log, branch)
             if sets or views.status.finished() is None:
                 require_data(settings, views.status.ground())
                 await require_models(settings)
@@ -190,50 +190,6 @@ class Campaign:
             # A person may take for ever to answer; the question stays in the inbox.
             finish = () if self.settings.llm.backend == "inbox" else FINISH_ON_STOP
             self._runtime.pause(reason, finish=finish, now=now)
-
-
-def settings_with(
-    views: Views, sets: Sequence[str], log: Log
-) -> tuple[CampaignSettings, list[Pending], dict[str, bytes]]:
-    """The settings in force once `key=value` pairs are set, the event that says so (none without pairs), and
-    its blobs. Raises `SettingsError`.
-    """
-    if not sets:
-        return validated(views.status.settings(), where="the log's settings"), [], {}
-    event, blobs = settings_changed(views, sets, log)
-    return validated(event.settings, where="the log's settings"), [external(event)], blobs
-
-
-def settings_changed(views: Views, sets: Sequence[str], log: Log) -> tuple[SettingsChanged, dict[str, bytes]]:
-    """The event that changes a run's settings by `key=value` pairs, and its blobs. Raises `SettingsError`."""
-    old = validated(views.status.settings(), where="the log's settings")
-    new = resolve_backend(changed(old, sets))
-    fixed = [key for key in differences(old, new) if key.startswith(FIXED)]
-    if fixed:
-        raise SettingsError(
-            f"{fixed[0]} is fixed once a campaign has started, because its results would not compare; "
-            "start a new run"
-        )
-    check_settings(new)
-    require_data(new, views.status.ground())
-    event = SettingsChanged(
-        changes=differences(old, new),
-        settings=new.model_dump(mode="json"),
-        ground=with_libraries(ground_of(new, views.status.ground()), library_heads(new, log)),
-        designer=designer_of(new),
-    )
-    return event, text_blobs(own_prompts(new).values())
-
-
-FIXED = (
-    "search.base",
-    "training.dataset",
-    "training.skeleton",
-    "llm.embedder",
-    "llm.embedding_",
-    "synchronous",
-)
-"""Settings that a run keeps: its base design, its data, its skeleton, its embeddings, its log."""
 
 
 _STEM = 56

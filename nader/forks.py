@@ -11,7 +11,8 @@ from events import Envelope, Event, Pending, encode, readable
 from events.campaign import CampaignFinished, CampaignPaused, CampaignStarted, Forked, SettingsChanged
 from events.llm import ChatCancelled, ChatRequested, EmbeddingCancelled, EmbeddingRequested
 from events.training import TrainingCancelled, TrainingRequested
-from nader.campaign import free_name, is_half_made, require_free, settings_changed
+from nader.campaign import free_name, is_half_made, require_free
+from nader.changes import settings_changed
 from nader.errors import WorkspaceError
 from nader.lost_calls import lost_calls
 from nader.settings import CampaignSettings, validated
@@ -75,7 +76,7 @@ async def fork(
         settings = None
         if sets:
             changed, blobs = settings_changed(
-                await asyncio.to_thread(_settings_at, log, parent, at), sets, log
+                await asyncio.to_thread(_settings_at, log, parent, at), sets, log, parent, at
             )
             events.append(external(changed))
             settings = validated(changed.settings)

@@ -18,6 +18,7 @@ from store import Log, sha256_hex
 from store.projections import Views
 
 Batch = Sequence[Inspiration]
+_SPACE = {"embedder", "dimension"}
 _ROLE = "reader"
 """Whose caps hold for an import."""
 
@@ -103,7 +104,11 @@ async def _asked(
     )
     for earlier in _requests(history):
         answer = history.answer_to(earlier.position)
-        if earlier.event == request and (answer is None or answer.type == EmbeddingCompleted.__name__):
+        if earlier.event.model_dump(exclude=_SPACE) != request.model_dump(exclude=_SPACE):
+            continue
+        if answer is None:  # open: whoever was to answer it then, it is put to the embedder of now
+            return earlier
+        if answer.event.model_dump(include=_SPACE) == request.model_dump(include=_SPACE):
             return earlier
     return (await log.append(branch, [external(request)], blobs={sha256_hex(texts): texts}))[0]
 

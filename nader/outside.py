@@ -115,10 +115,17 @@ class Outside:
         self.between_sessions = True
         """Whether the newest event is one of those that a process writes before its actors work."""
 
-    @property
-    def backend(self) -> str | None:
-        """The back end that the settings in force name."""
-        return self._settings.llm.backend if self._settings else None
+    def in_force(self, name: str) -> str | int | None:
+        """What the settings in force say of who answers: a `backend`, an `embedder`, its `dimension`."""
+        if self._settings is None:
+            return None
+        llm = self._settings.llm
+        of: dict[str, str | int] = {
+            "backend": llm.backend,
+            "embedder": llm.embedder_name,
+            "dimension": llm.embedding_dimension,
+        }
+        return of.get(name)
 
     @property
     def settings(self) -> CampaignSettings | None:

@@ -13,7 +13,9 @@ from events.campaign import CampaignResumed, Forked
 from events.llm import ChatCompleted, ChatRequested
 from events.reflection import CandidateClosed, ExperienceRecorded, ReflectionRequested
 from nader.assembly import gateway_of, require_models
-from nader.campaign import free_name, settings_with
+from nader.campaign import free_name
+from nader.changes import settings_with
+from nader.effect import REFLECT
 from nader.errors import WorkspaceError
 from nader.ground import designer_of
 from nader.hours import hours_capped
@@ -60,7 +62,7 @@ async def rederive(workspace: Workspace, run: str | None, sets: Sequence[str] = 
         if not closed:
             raise WorkspaceError(f"{parent} has no settled candidate yet, so there is nothing to reflect on")
         branch = free_name(log, f"{parent}-reflect")
-        settings, change, blobs = settings_with(views, sets, log)
+        settings, change, blobs = settings_with(views, sets, log, parent, REFLECT)
         await require_models(settings)
         forked = external(Forked(parent=parent, at=at, open_requests="reissue", reuse=False))
         again = [
@@ -84,7 +86,7 @@ async def go_on(workspace: Workspace, branch: str, sets: Sequence[str] = ()) -> 
     try:
         info = find_run(log, branch)
         views, _ = fold(log, branch)
-        settings, change, blobs = settings_with(views, sets, log)
+        settings, change, blobs = settings_with(views, sets, log, branch, REFLECT)
         await require_models(settings)
         resumed = external(CampaignResumed(nader_version=nader.__version__))
         await log.append(branch, [resumed, *change, *lost_calls(log, views, settings)], blobs=blobs)

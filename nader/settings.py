@@ -190,6 +190,10 @@ class ModelSettings(_Section):
     """Folder of prompt templates of one's own (NAME.md), in place of the built-in ones of those names."""
     prices: dict[str, tuple[float, float]] = {}
     """US dollars for a million tokens in and out, of models that the built-in list does not know."""
+    unlisted: Literal["refuse", "ask"] = "refuse"
+    """A model that the endpoint does not list: refused before anything begins, or asked all the same (some
+    endpoints answer to names that they do not list).
+    """
     api: Literal["chat", "responses"] = "chat"
     """Chat Completions or Responses."""
     structured: Literal["auto", "on", "off"] = "auto"
@@ -302,7 +306,7 @@ def load_settings(
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise SettingsError(f"there is no preset {name!r}{hint} Presets are: {', '.join(PRESETS)}.")
     merged = _merge(PRESETS[name], from_file)
-    for pair in sets:
+    for pair in asking(sets, _backend(merged)):
         _put(merged, pair)
     return validated(merged, where=str(file) if file else "the settings")
 
@@ -313,6 +317,29 @@ def validated(values: Mapping[str, Any], where: str = "the settings") -> Campaig
         return CampaignSettings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(_sentence(error, where)) from None
+
+
+def named_keys(sets: Sequence[str]) -> list[str]:
+    """The dotted keys that `key=value` pairs set, each once, tables entry by entry."""
+    values: dict[str, Any] = {}
+    for pair in sets:
+        _put(values, pair)
+    return [key for key, _ in _flat(values)]
+
+
+def asking(sets: Sequence[str], backend: str) -> list[str]:
+    """`key=value` pairs, so that a chat model that is named is asked, unless they say who answers; `backend`
+    is who answers otherwise.
+    """
+    named = named_keys(sets)
+    if "llm.model" not in named or "llm.backend" in named or backend in ("auto", "openai"):
+        return list(sets)
+    return [*sets, "llm.backend=openai"]
+
+
+def _backend(values: Mapping[str, Any]) -> str:
+    llm = values.get("llm")
+    return str(llm.get("backend", "auto")) if isinstance(llm, Mapping) else "auto"
 
 
 def changed(settings: CampaignSettings, sets: Sequence[str]) -> CampaignSettings:

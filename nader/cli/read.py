@@ -15,11 +15,13 @@ from nader.cli.log import event_line
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption, in_workspace
 from nader.cli.output import clean, count, facts, money, number_of, print_json, stderr, stdout
 from nader.cli.show import spent_text
+from nader.effect import READ, require_effect
+from nader.ground import resolve_backend
 from nader.library import Plan, ReadingReport, look_up
 from nader.library import plan as make_plan
 from nader.library import read as read_source
 from nader.literature.sources import FORMS
-from nader.settings import load_settings
+from nader.settings import load_settings, named_keys
 from nader.workspace import LIBRARY, Workspace, require_name
 
 _WATCHED = frozenset(
@@ -60,7 +62,8 @@ def read(
     with `nader run --set 'search.library=["papers"]'`. The text of a paper is only ever quoted to a model;
     nothing in it is obeyed.
     """
-    settings, place = load_settings(file, None, sets or []), Workspace.at(workspace)
+    settings, place = resolve_backend(load_settings(file, None, sets or [])), Workspace.at(workspace)
+    require_effect(named_keys(sets or []), settings, READ)
     require_name(library, "library")
     offer = look_up(place, source, library, maximum)
     planned = make_plan(place, source, library, settings, maximum, offer)

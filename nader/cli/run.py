@@ -17,7 +17,9 @@ from nader.cli.options import (
     with_model,
 )
 from nader.cli.running import run_campaign
-from nader.settings import PRESETS, CampaignSettings, load_settings
+from nader.effect import RUN, require_effect
+from nader.ground import resolve_backend
+from nader.settings import PRESETS, CampaignSettings, load_settings, named_keys
 from nader.workspace import Workspace
 
 
@@ -73,7 +75,9 @@ def run(
         *with_model(sets, model),
         *(f"{key}={value}" for key, value in short.items() if value is not None),
     ]
-    status = asyncio.run(_run(Workspace.at(workspace), load_settings(file, preset, changes), name, as_json))
+    settings = resolve_backend(load_settings(file, preset, changes))
+    require_effect(named_keys(changes), settings, RUN)
+    status = asyncio.run(_run(Workspace.at(workspace), settings, name, as_json))
     if status:
         raise typer.Exit(status)
 

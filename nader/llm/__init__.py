@@ -2,7 +2,7 @@
 
 from nader.llm.budget import Budget, Caps, Hold, Spent
 from nader.llm.call import Attempt, RetryPolicy, call, call_embed
-from nader.llm.check import Check, check_endpoint, missing_models
+from nader.llm.check import Check, check_endpoint, unlisted_models
 from nader.llm.clock import Clock
 from nader.llm.connection import Connection
 from nader.llm.designer import RuleBasedDesigner
@@ -54,10 +54,10 @@ __all__ = [
     "call_embed",
     "check_endpoint",
     "cost",
-    "missing_models",
     "prompt_bound",
     "request_id",
     "shown_url",
     "texts_bound",
+    "unlisted_models",
     "waiting",
 ]

@@ -58,31 +58,25 @@ async def check_endpoint(
     return found
 
 
-async def missing_models(
-    connection: Connection, backend: ChatBackend, models: Iterable[str], *, deadline_s: float = 10.0
+async def unlisted_models(
+    connection: Connection, models: Iterable[str], *, deadline_s: float = 10.0
 ) -> dict[str, str]:
-    """Models that the server says it does not have, each with its reason; never raises.
+    """Models that the server does not list, each with a sentence; never raises.
 
-    A model that the server lists is there. Some servers list none, or answer to names that they do not list:
-    one that is not listed is asked for a word, and is missing only if the server says so.
+    A listing costs nothing; a question, if only for a word, would be paid for and stand in no log. A server
+    that is away, or lists no models, is left to the first question.
     """
     try:
         with anyio.fail_after(deadline_s):
-            listing = await connection.ask("models", deadline_s=deadline_s)
+            names = _models(await connection.ask("models", deadline_s=deadline_s))
     except (LLMError, TimeoutError):
-        return {}  # the first question will tell, and will wait for a server that is away
-    names = _models(listing)
-    missing = {}
-    for model in dict.fromkeys(models):
-        if not names or model in names:
-            continue
-        try:
-            with anyio.fail_after(deadline_s):
-                await backend.chat(_question(model, deadline_s, 16))
-        except (LLMError, TimeoutError) as error:
-            if _kind(error) is ErrorKind.NO_MODEL:
-                missing[model] = f"{connection.shown} has no model {model!r}; it lists {_some(names)}"
-    return missing
+        return {}
+    known = names.keys() | {name.partition(":")[0] for name in names}  # a tag may be left out
+    return {
+        model: f"{connection.shown} lists no model {model!r}; it lists {_some(names)}"
+        for model in models
+        if names and model not in known
+    }
 
 
 def _unreachable(connection: Connection, error: LLMError | TimeoutError) -> Check:
@@ -118,7 +112,7 @@ def _offered(listing: dict[str, Any], model: str, answers: bool) -> Check:
         return Check("model listed", True, model)
     detail = f"{model!r} is not among {_some(names)}."
     if answers:
-        return Check("model listed", None, f"{detail} It answers all the same.")
+        return Check("model listed", None, f"{detail} It answers all the same.", "set llm.unlisted = 'ask'.")
     return Check("model listed", False, detail, "set llm.model (llm.models for one agent) to one of these.")
 
 

@@ -339,7 +339,12 @@ def test_a_paper_whose_inspirations_get_no_vectors_says_so(tmp_path):
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "one.txt").write_text(paper())
     with serve(Scenario(faults=(Fault(kind="500", endpoint="embeddings", every=1),))) as server:
-        sets = ("llm.embedder=openai", "llm.embedding_dimension=64", f"llm.base_url={server.url}")
+        sets = (
+            "llm.embedder=openai",
+            "llm.embedding_model=scripted",
+            "llm.embedding_dimension=64",
+            f"llm.base_url={server.url}",
+        )
         sets += ("llm.backend=rule-based", "llm.retries=1", "llm.backoff_s=0.01")
         report = read_library(tmp_path / "w", tmp_path / "p", sets=sets)
     assert (report.relevant, report.entered) == (1, 0)

@@ -250,17 +250,19 @@ def test_embeddings_that_are_away_pause_the_campaign_though_the_chat_answers(tmp
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("changes", "sentence"),
     [
-        ("llm.model=rihgt", "has no model 'rihgt'; it lists right; set llm.model$"),
-        ("llm.models={reflector = 'gone'}", "has no model 'gone'; it lists right; set llm.models.reflector$"),
+        (("llm.model=rihgt",), "lists no model 'rihgt'; it lists right; set llm.model to one of these, or "),
+        (("llm.models={reflector = 'gone'}",), "set llm.models.reflector to one of these"),
+        (("llm.embedder=openai", "llm.embedding_model=gone"), "no model 'gone'; .* set llm.embedding_model "),
     ],
 )
-def test_a_misspelt_model_is_told_before_anything_begins(tmp_path, change, sentence):
+def test_a_misspelt_model_is_told_before_anything_begins(tmp_path, changes, sentence):
     with serve(Scenario(models=("right",))) as server:
         with pytest.raises(SettingsError, match=sentence):
-            run_campaign(tmp_path, settings(server, "llm.model=right", change))
+            run_campaign(tmp_path, settings(server, "llm.model=right", *changes))
         assert not (tmp_path / "nader.db").exists()
+        assert server.stats()["chat"] == server.stats()["embeddings"] == 0
         assert run_campaign(tmp_path, settings(server, "llm.model=right")).reason == "completed"
 
 
@@ -270,7 +272,7 @@ def test_a_model_that_goes_away_pauses_and_another_goes_on(tmp_path):
         assert ending.kind == "paused" and ending.reason.startswith("no-such-model: ")
     with serve(Scenario(models=("other",))) as server:
         sets = (f"llm.base_url={server.url}", "llm.model=other")
-        with pytest.raises(SettingsError, match="has no model 'right'"):
+        with pytest.raises(SettingsError, match="lists no model 'right'"):
             resume_campaign(tmp_path, sets=sets[:1])
         assert resume_campaign(tmp_path, sets=sets).reason == "completed"
     assert not [e for e in events(tmp_path) if e.type == "ChatFailed"]

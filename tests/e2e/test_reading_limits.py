@@ -119,7 +119,7 @@ def test_the_command_says_what_is_owed_and_leaves_with_1(nader: Nader, tmp_path,
     ("more", "sentence"),
     [
         (("budget.money=1",), "what scripted may cost, and its price is not known"),
-        (("llm.models={reader='gone'}",), "has no model 'gone'"),
+        (("llm.models={reader='gone'}",), "lists no model 'gone'"),
         (("budget.money=1", "llm.prices={scripted=[1.0, 1.0]}", "llm.embedder=openai",
           "llm.embedding_model=dear"), "what dear may cost, and its price is not known"),
     ],

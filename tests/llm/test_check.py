@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from nader.llm import Check, Connection, OpenAIChat, OpenAIEmbedder, check_endpoint, missing_models
+from nader.llm import Check, Connection, OpenAIChat, OpenAIEmbedder, check_endpoint, unlisted_models
 from tests.llm.support import GENEROUS
 from tests.servers.openai_server import ScriptedServer, serve
 from tests.servers.scenario import Fault, FaultKind, Scenario
@@ -82,28 +82,30 @@ def test_every_model_is_asked_and_one_that_is_missing_is_named() -> None:
     assert len(found) == 7
 
 
-def test_a_model_that_answers_without_being_listed_is_there() -> None:
-    """Some servers answer to any name; others list names with a tag that they do not ask for."""
+def test_a_model_that_is_not_listed_is_told_without_asking_it_anything() -> None:
+    """Some servers answer to any name; others list names with a tag that need not be written."""
 
     async def run() -> tuple[list[Check], dict[str, str]]:
         connection = Connection(server.url)
-        backend = OpenAIChat(connection)
-        found = await check_endpoint(connection, backend, "alias", deadline_s=GENEROUS)
-        names = ["alias", "alias", "nothing"]
-        missing = await missing_models(connection, backend, names, deadline_s=GENEROUS)
+        names = ["alias", "alias", "scripted", "tagged"]
+        missing = await unlisted_models(connection, names, deadline_s=GENEROUS)
+        assert server.stats()["chat"] == 0, "what would be paid for would stand in no log"
+        found = await check_endpoint(connection, OpenAIChat(connection), "alias", deadline_s=GENEROUS)
         await connection.aclose()
         return found, missing
 
-    with serve(Scenario(models=("scripted", "alias"), listed=("scripted",))) as server:
+    with serve(Scenario(models=("scripted", "alias"), listed=("scripted", "tagged:latest"))) as server:
         found, missing = anyio.run(run)
-    assert {c.name: c.ok for c in found}["model listed"] is None
-    assert list(missing) == ["nothing"] and "has no model 'nothing'; it lists scripted" in missing["nothing"]
+    [listed] = [c for c in found if c.name == "model listed"]
+    assert listed.ok is None and "llm.unlisted = 'ask'" in listed.advice
+    assert list(missing) == ["alias"]
+    assert missing["alias"].endswith("lists no model 'alias'; it lists scripted, tagged:latest")
 
 
 def test_models_of_a_server_that_is_away_or_lists_none_are_left_to_the_first_question() -> None:
     async def run() -> dict[str, str]:
         connection = Connection(server.url)
-        missing = await missing_models(connection, OpenAIChat(connection), ["x"], deadline_s=GENEROUS)
+        missing = await unlisted_models(connection, ["x"], deadline_s=GENEROUS)
         await connection.aclose()
         return missing
 

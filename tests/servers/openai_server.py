@@ -223,6 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.kind in _PLAIN:
             self._plain(fault, body)
             return
+        if body["model"] not in self.server.scenario.models:
+            self._fail(404, "model_not_found", f"The model '{body['model']}' does not exist")
+            return
         if "dimensions" in self.server.scenario.rejects and "dimensions" in body:
             self._fail(
                 400, "unsupported_parameter", "This model does not support dimensions.", param="dimensions"

@@ -8,8 +8,9 @@ record to it.
 import json
 from collections.abc import Callable
 
+import nader
 from events import Envelope, Event, Pending, encode
-from events.campaign import CampaignPaused, CampaignResumed, Forked
+from events.campaign import CampaignPaused, CampaignResumed, CampaignStarted, Forked
 from events.llm import LOST, ChatAttempted, ChatRequested, EmbeddingAttempted, EmbeddingRequested
 from events.reading import ReadingStarted
 from nader.assembly import model_of, prices_of
@@ -22,6 +23,7 @@ from store.projections.ledger import Ledger
 
 _MESSAGE = "a process ended while this may have been under way; its most is counted."
 _QUESTIONS = (ChatRequested.__name__, EmbeddingRequested.__name__)
+_TELL_VERSION = (CampaignStarted.__name__, CampaignResumed.__name__)
 _TAKES_UP = (CampaignResumed.__name__, ReadingStarted.__name__)
 """Events with which a process takes a history up, and books what the last one left open."""
 Blob = Callable[[str], bytes]
@@ -96,11 +98,15 @@ class Losses:
         """Positions of the questions whose loss may be booked now."""
         self._then: CampaignSettings | None = None
         """The settings in force before the history was taken up."""
+        self._version = ""
+        """The version of nader that took it up, where that is told: the listed prices are its own."""
 
     def see(self, e: Envelope, settings: CampaignSettings | None, at_work: bool) -> None:
         """Take in an event, under the settings in force before it; `at_work` once the process that took the
         history up has done more than that.
         """
+        if e.type in _TELL_VERSION:
+            self._version = e.event.nader_version  # type: ignore[attr-defined]
         if e.type in _TAKES_UP:
             self._then = settings
             self._bookable = {request.position for request in self._ledger.unaccounted()}
@@ -126,7 +132,18 @@ class Losses:
             due = most(self._blob, request, self._then, prices_of(settings))
         except StoreError:  # told where it is named
             return request, None
-        return (request, due) if type(due) is type(e.event) else None
+        if due is None or type(due) is not type(e.event):
+            return None
+        if self._version != nader.__version__ and not self._own_price(request, settings):
+            due = due.model_copy(update={"uncertain_cost": e.event.uncertain_cost})
+        return request, due
+
+    def _own_price(self, request: Envelope, settings: CampaignSettings) -> bool:
+        """Whether the settings name the price themselves, and not a version's list."""
+        asked = request.event
+        assert self._then is not None
+        model = model_of(self._then, asked.agent) if isinstance(asked, ChatRequested) else asked.embedder  # type: ignore[attr-defined]
+        return model in settings.llm.prices
 
 
 def is_loss(e: Envelope) -> bool:

@@ -437,6 +437,19 @@ def test_a_second_loss_of_a_question_or_one_in_another_place_is_extra(killed_run
         assert ("extra", "ChatAttempted") in [(d.kind, d.event_type) for d in differences], edit
 
 
+@pytest.mark.parametrize(("branch", "lawful"), [("mine", True), ("run-1", False)])
+def test_another_version_of_nader_may_have_listed_another_price(
+    killed_run, tmp_path, monkeypatch, branch, lawful
+):
+    """The fork's price is that of the version's list; the run was taken up with one of its own."""
+    cost = Edit(
+        "change", losses(Forgery(killed_run / "nader.db", branch))[-1], "$.uncertain_cost", value=0.125
+    )
+    assert not forge(killed_run, tmp_path, branch, lambda _: cost).ok
+    monkeypatch.setattr("nader.__version__", "999.0")
+    assert forge(killed_run, tmp_path, branch, lambda _: cost).ok == lawful
+
+
 def test_a_loss_where_nobody_took_the_run_up_is_extra(killed_run, tmp_path):
     """One for every open question stands before; the same once more after the next coming and going."""
     paused = "CampaignPaused"

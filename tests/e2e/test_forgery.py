@@ -84,7 +84,7 @@ def workspace(tmp_path_factory):
         quick(patch)
         raising(patch, {"r1-1": 1, "r1-2": 3})
         paused(folder, "troubled")
-        resume_campaign(folder, "troubled", sets=("llm.temperatures.reflector=0.25",))
+        resume_campaign(folder, "troubled", sets=("modifier.experiences=4",))
     asyncio.run(rederive(Workspace(folder), "troubled"))
     (folder / "papers").mkdir()
     for number in range(2):

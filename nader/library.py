@@ -13,11 +13,14 @@ from actors.history import History
 from actors.papers import PaperTexts, is_settled
 from actors.runtime import Ending, Runtime, external
 from events import Envelope
+from events.campaign import HandlerFailed
+from events.llm import ChatRequested, EmbeddingRequested
 from events.reading import (
     InspirationMerged,
     InspirationRecorded,
     KnowledgeIndexed,
     PaperFound,
+    PaperTextRequested,
     ReadingStarted,
 )
 from nader.assembly import gateway_of, readers, require_models
@@ -100,11 +103,20 @@ async def read(
             _observe(log, reading.branch, watch)
         await reading.begin(offer.source, maximum, new)
         if offer.papers:
-            return await reading.papers(offer.papers)
+            return await reading.papers(offer, maximum)
         kept, left_out = split_relevant(offer.entries) if filtered else (offer.entries, [])
         return await reading.entries(kept, len(left_out))
     finally:
         await log.close()
+
+
+_ENDS = (
+    *ChatRequested.terminal,
+    *EmbeddingRequested.terminal,
+    *PaperTextRequested.terminal,
+    HandlerFailed.__name__,
+)
+"""What was heard of a question about a paper."""
 
 
 class _Reading:
@@ -116,8 +128,8 @@ class _Reading:
         self._log = log
         self._name = name
         self._settings = settings
-        self._before = 0
-        """Position after which this reading's events lie."""
+        self._before: int | None = None
+        """Position after which this reading's events lie; None before it has begun."""
 
     async def begin(self, source: str, maximum: int, new: bool) -> None:
         """Record under which settings it is read, and what an earlier process may have spent unheard; with
@@ -142,15 +154,41 @@ class _Reading:
         events = [external(started), *lost_calls(self._log, views, settings)]
         await self._log.append(self.branch, events, blobs=blobs)
 
-    async def papers(self, records: Sequence[PaperRecord]) -> ReadingReport:
-        """Read papers; those with an answer outstanding are found again, and so read again."""
-        views, _ = fold(self._log, self.branch)
-        known = {found.paper for found in views.knowledge.papers()}
-        finished = views.knowledge.finished_papers()
+    async def papers(self, offer: Offer, maximum: int) -> ReadingReport:
+        """Read papers. Each that is owed an answer is found again, and so asked about afresh, once.
+
+        Which of those are that an earlier command broke off over, shows only when they are done: an answer
+        may have failed then. What was heard in this command is left to the next.
+        """
+        await self._find(offer.papers)
+        ending = await self._read()
+        owed, heard = self._owed(), self._heard()
+        late = [r for r in offer.papers if r.id in owed and r.id[:12] not in heard]
+        if ending.kind == "finished" and late:
+            await self.begin(offer.source, maximum, new=False)
+            await self._find(late)
+            ending = await self._read()
+        return self._report(ending)
+
+    def _owed(self) -> set[str]:
+        """Papers that a model or a server owes something."""
+        finished = fold(self._log, self.branch)[0].knowledge.finished_papers()
+        return {paper for paper, event in finished.items() if not is_settled(event.outcome)}
+
+    def _heard(self) -> set[str | None]:
+        """What the answers and failures of this command are about."""
+        return {e.correlation for e in self._log.read(self.branch, after=self._before or 0, types=_ENDS)}
+
+    async def _find(self, records: Sequence[PaperRecord]) -> None:
+        """Record those that are new or owed something as found."""
+        known = {found.paper for found in fold(self._log, self.branch)[0].knowledge.papers()}
+        owed = self._owed()
         for record in records:
-            owed = record.id in finished and not is_settled(finished[record.id].outcome)
-            if owed or record.id not in known:
+            if record.id in owed or record.id not in known:
                 await self._found(record)
+
+    async def _read(self) -> Ending:
+        """Read what was found and is not finished."""
         views, history, gateway, embedding = self._opened()
         texts = PaperTexts(Endpoints.from_environment().fetcher(), self._workspace.path / PAPERS)
 
@@ -166,7 +204,7 @@ class _Reading:
         finally:
             await gateway.close()
             await embedding.close()
-        return self._report(ending)
+        return ending
 
     async def entries(self, kept: Sequence[Inspiration], irrelevant: int) -> ReadingReport:
         """Enter a list."""
@@ -226,7 +264,7 @@ class _Reading:
             failed=dict(Counter(failed.values())),
             unanswered=dict(owed),
             irrelevant=irrelevant,
-            spent=ledger.totals() - ledger.totals(self._before),
+            spent=ledger.totals() - ledger.totals(self._before or 0),
             position=views.position,
         )
 

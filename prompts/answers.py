@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from prompts.errors import AnswerError
 from prompts.forms import ANSWERS, unique
 from prompts.message import Message
-from prompts.reading import fenced, without_reasoning
+from prompts.reading import fenced, reasoning_in, without_reasoning
 from prompts.template import load
 from prompts.values import Answer, Ranking
 
@@ -22,7 +22,8 @@ LONGEST = 400_000
 def parse_answer(template: str, text: str, *, ids: Collection[str] | None = None) -> Answer:
     """The typed answer to a template's question.
 
-    Tolerates reasoning before the answer, `<think>` blocks, code fences, missing or upper-case tags and JSON.
+    Tolerates reasoning before, after and round the answer, `<think>` blocks, code fences, missing or
+    upper-case tags and JSON.
     `ids` are those that a ranking may name; others are dropped. Raises AnswerError, a sentence to the model.
     """
     form = load(template).answer
@@ -30,14 +31,7 @@ def parse_answer(template: str, text: str, *, ids: Collection[str] | None = None
         raise AnswerError(
             f"The answer has {len(text):,} characters, far more than asked for. {ANSWERS[form].ask}"
         )
-    said = without_reasoning(text)
-    if not said.strip():
-        raise AnswerError(f"The answer is empty after its reasoning. {ANSWERS[form].ask}")
-    try:
-        answer = _from_json(form, said) or ANSWERS[form].read(said)
-    except (AnswerError, ValidationError) as error:
-        why = str(error) if isinstance(error, AnswerError) else "A part of the answer is empty."
-        raise AnswerError(f"{why} {ANSWERS[form].ask}") from None
+    answer = _read(form, text)
     if isinstance(answer, Ranking) and ids is not None:
         answer = _known(answer, ids)
     return answer
@@ -62,6 +56,22 @@ def repair_messages(answer: str, error: AnswerError, *, keep: int = 6000) -> tup
         Message(role="assistant", content=shown if shown.strip() else "(empty)"),
         Message(role="user", content=f"{error} Answer the same task again."),
     )
+
+
+def _read(form: str, text: str) -> Answer:
+    """The answer outside of the reasoning; where none is there, one whose tags stand whole within it."""
+    places = [without_reasoning(text)]
+    places += [body for body in reversed(reasoning_in(text)) if ANSWERS[form].stands_in(body)]
+    why = ""
+    for said in places:
+        if not said.strip():
+            why = "The answer is empty after its reasoning."
+            continue
+        try:
+            return _from_json(form, said) or ANSWERS[form].read(said)
+        except (AnswerError, ValidationError) as error:
+            why = why or (str(error) if isinstance(error, AnswerError) else "A part of the answer is empty.")
+    raise AnswerError(f"{why} {ANSWERS[form].ask}")
 
 
 def _known(ranking: Ranking, ids: Collection[str]) -> Ranking:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prompts.errors import AnswerError
-from prompts.reading import EDGE, fenced, graphs_in, tagged, unfence
+from prompts.reading import EDGE, fenced, graphs_in, tagged, unfence, whole
 from prompts.values import (
     Answer,
     BlockText,
@@ -41,6 +41,11 @@ class Form:
     read: Callable[[str], Answer]
     structured: bool = False
     """Whether JSON by schema serves as well as text."""
+
+    def stands_in(self, text: str) -> bool:
+        """Whether the text holds every tag of the form, closed; a reason may be wanting."""
+        tags, lower = set(re.findall(r"</(\w+)>", self.ask)) - {"reason"}, text.lower()
+        return all(0 <= lower.find(f"<{tag}>") < lower.rfind(f"</{tag}>") for tag in tags)
 
 
 def _verdict(said: str) -> tuple[bool, str]:
@@ -115,14 +120,13 @@ def unique(ranking: Ranking) -> Ranking:
 
 
 def _one_block(said: str, *names: str) -> str | None:
-    """The last graph in one of the tags, or the tag's text where it only resembles one."""
+    """The last whole graph in one of the tags, or the tag's text where it only resembles one."""
     for name in names:
-        for body in reversed(tagged(said, name)):
-            graphs = graphs_in(body)
-            if graphs:
-                return graphs[-1]
-            if EDGE.search(body):
-                return unfence(body)
+        found: list[str] = []
+        for body in tagged(said, name):
+            found += graphs_in(body) or ([unfence(body)] if EDGE.search(body) else [])
+        if found:
+            return whole(found)
     return None
 
 
@@ -131,7 +135,7 @@ def _block(said: str) -> Answer:
     if text is None:
         graphs = graphs_in(html.unescape(said))
         listings = [body for body in fenced(said) if EDGE.search(body)]
-        text = graphs[-1] if graphs else listings[-1] if listings else None
+        text = whole(graphs or listings)
     if text is None:
         raise AnswerError("The answer holds no block: no '##name##' line with nodes and edges after it.")
     return BlockText(text=text)

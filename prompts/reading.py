@@ -9,20 +9,54 @@ from itertools import pairwise
 _REASONING = ("think", "thinking", "reasoning", "thought")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([A-Za-z0-9_+-]*)[^\n]*$", re.MULTILINE)
 _HEADER = re.compile(r"^[ \t>*]*#{2,3}[^#\n]{1,200}#{2,3}", re.MULTILINE)
-EDGE = re.compile(r"-[ \t]{0,8}>[ \t]{0,8}\d")
+_REASONING_MARK = re.compile(rf"<(/?)({'|'.join(_REASONING)})>", re.IGNORECASE)
+EDGE = re.compile(r"(?:-[ \t]{0,8}>|=>|[→⟶⇒])[ \t]{0,8}[(\[{]?[ \t]{0,8}\d")
+"""An edge with any arrow that the block language reads, and to a group of nodes too."""
+_INPUT, _OUTPUT = (re.compile(rf":[ \t]{{0,8}}{end}\b", re.IGNORECASE) for end in ("input", "output"))
 
 
 def without_reasoning(text: str) -> str:
-    """The answer proper: what follows the reasoning of models that show it."""
-    said = text
-    for name in _REASONING:
-        lower = said.lower()
-        closing = lower.rfind(f"</{name}>")
-        if closing >= 0:
-            said = said[closing + len(name) + 3 :]
-        elif (opening := lower.find(f"<{name}>")) >= 0:
-            said = said[:opening]
+    """The answer proper: the text without the reasoning of models that show it, before or after the answer.
+
+    What stands before a closing tag that nothing opened is reasoning, whose opening is part of the model's
+    own template; what stands after an opening tag that nothing closes was cut off.
+    """
+    said, _ = _parted(text)
     return said
+
+
+def reasoning_in(text: str) -> list[str]:
+    """The bodies of reasoning that is opened and closed."""
+    _, bodies = _parted(text)
+    return bodies
+
+
+def _parted(text: str) -> tuple[str, list[str]]:
+    said: list[str] = []
+    bodies: list[str] = []
+    end, opened = 0, None
+    for mark in _REASONING_MARK.finditer(text):
+        if opened is not None:
+            if mark[1] and mark[2].lower() == opened[2].lower():
+                bodies.append(text[opened.end() : mark.start()])
+                end, opened = mark.end(), None
+        elif mark[1]:
+            said, end = [], mark.end()
+        else:
+            said.append(text[end : mark.start()])
+            opened = mark
+    if opened is None:
+        said.append(text[end:])
+    return "".join(said), bodies
+
+
+def whole(graphs: list[str]) -> str | None:
+    """The last graph that has an input and an output; where none has, the last one; None where there is none.
+
+    Answers quote the block they change before the new one, or a part of the new one after it.
+    """
+    complete = (g for g in reversed(graphs) if _INPUT.search(g) and _OUTPUT.search(g))
+    return next(complete, graphs[-1] if graphs else None)
 
 
 def tagged(text: str, name: str) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prompts
+from nader.graph import check
 from prompts import AnswerError, json_schema, parse_answer, repair_messages
 from prompts.answers import LONGEST
 from tests.conftest import shared_data
@@ -34,6 +35,18 @@ BLOCKS = [
     ("escaped arrows", "<block>\n" + BLOCK.replace(">", "&gt;") + "\n</block>"),
     ("old block repeated before", f"The old one:\n{OTHER}\n\nThe new one:\n{BLOCK}"),
     ("tag named after the role", f"<cell>\n{BLOCK}\n</cell>"),
+    ("thoughts after", f"<block>\n{BLOCK}\n</block>\n<reasoning>\nKept the skip.\n</reasoning>"),
+    ("thoughts after, cut off", f"<block>\n{BLOCK}\n</block>\n<think>\nIs {OTHER}"),
+    ("thoughts before and after", f"<think>a</think><block>\n{BLOCK}\n</block><thought>b</thought>"),
+    ("thoughts that mention their tag", f"<think>no <think>, {OTHER}</think><block>\n{BLOCK}\n</block>"),
+    ("thoughts within thoughts", f"<thinking><think>{OTHER}</thinking></think><block>\n{BLOCK}\n</block>"),
+    ("thoughts in the tag", f"<block>\n<think>so {OTHER}</think>\n{BLOCK}\n</block>"),
+    ("all of it as thoughts", f"<reasoning>\nI add.\n<block>\n{BLOCK}\n</block>\n</reasoning>"),
+    ("all of it as thoughts, and a word", f"<Reasoning>\n<block>\n{BLOCK}\n</block>\n</Reasoning> Done."),
+    ("old block quoted in its own tag", f"<block>\n{OTHER}\n</block> becomes\n<block>\n{BLOCK}\n</block>"),
+    ("the new part shown after", f"<block>\n{BLOCK}\n</block> New:\n<block>\n##New##\n2:BN\n0->2\n</block>"),
+    ("the same, bare", f"{BLOCK}\n\nThe new part:\n\n##New##\n2:BN\n0->2"),
+    ("JSON, then thoughts", json.dumps({"text": BLOCK}) + "<thought>fine</thought>"),
     ("JSON", json.dumps({"text": BLOCK})),
     ("windows lines", f"<block>\r\n{BLOCK}\r\n</block>".replace("\r\n", "\n")),
 ]
@@ -53,6 +66,34 @@ def test_headers_as_models_write_them(header: str, found: bool) -> None:
     assert parse_answer("repair", f"<block>\n{text}\n</block>").text == text
     if found:
         assert parse_answer("repair", f"Here:\n\n{text}\n\nBye.").text.endswith("2->1")
+
+
+@pytest.mark.parametrize("arrow", ["->", "-->", "--->", "=>", "==>", "→", "⟶", "⇒", " → ", " -> "])
+def test_every_arrow_that_the_language_reads_is_an_edge_in_an_answer(arrow: str) -> None:
+    text = BLOCK.replace("->", arrow)
+    assert [p.code for p in check(text, "cell").problems] == []
+    old = f"Old:\n<block>\n{OTHER}\n</block>\nNew:\n"
+    for answer in (text, f"```\n{text}\n```", f"<block>\n{text}\n</block>"):
+        assert parse_answer("modify_cell", answer).text == text
+    assert parse_answer("modify_cell", f"{old}<block>\n{text}\n</block>").text == text
+    assert parse_answer("modify_cell", f"{OTHER}\n\n{text}").text == text
+
+
+def test_edges_to_a_group_of_nodes_are_edges() -> None:
+    text = "##New##\n0:input\n1:output\n2:BN\n3:ReLU\n4:Add\n0→(2,3)\n(2,3)→4→1"
+    assert not check(text, "cell").problems
+    assert parse_answer("modify_cell", f"Here:\n\n{text}\n\nBye.").text == text
+
+
+def test_thoughts_alone_are_no_answer_and_no_tip() -> None:
+    for prompt, text in (
+        ("reflect_success", "<think>Keep the skip.</think>"),
+        ("modify_cell", f"<think>maybe {OTHER}</think>"),
+        ("modify_cell", f"<think>maybe <block>\n{OTHER}\n</block> but"),
+        ("judge_relevance", "<reasoning>yes</reasoning>"),
+    ):
+        with pytest.raises(AnswerError, match="empty after its reasoning"):
+            parse_answer(prompt, text)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +124,7 @@ def test_stem_and_downsample_are_told_apart(text: str) -> None:
         ('{"ids": ["b", "a", "b"]}', ("b", "a")),
         ('```json\n{"ids": ["b", "c"], "why": "so"}\n```', ("b", "c")),
         ("<think>a, b</think><ranking>c, x, b</ranking>", ("c", "b")),
+        ("<ranking>a, b</ranking><reasoning>c is worse</reasoning>", ("a", "b")),
     ],
 )
 def test_rankings(text: str, ids: tuple[str, ...]) -> None:
@@ -107,6 +149,8 @@ def test_numeric_ids_in_json_are_text() -> None:
         ('{"reason": "gate", "relevant": true}', True),
         ("<think>no no no</think>yes", True),
         ("##response## yes", True),
+        ("<verdict>yes</verdict>\n<thought>no doubt</thought>", True),
+        ("<reasoning>New. <verdict>yes</verdict></reasoning>", True),
     ],
 )
 def test_verdicts(text: str, relevant: bool) -> None:
@@ -223,7 +267,9 @@ def test_any_text_gives_a_typed_answer_or_an_answer_error(text: str, name: str) 
 
 @pytest.mark.parametrize(
     "text",
-    ["<block>" * 50_000, "`" * 300_000, "#" * 300_000, "a," * 150_000, "0-" * 150_000, "[" * 300_000,
+    ["<block>" * 50_000, "<think>" * 50_000, "</think>" * 40_000, "<think></think>" * 25_000,
+     "<think>" + "<block>" * 50_000 + "</think>", "→" * 300_000,
+     "`" * 300_000, "#" * 300_000, "a," * 150_000, "0-" * 150_000, "[" * 300_000,
      "- " * 150_000, "0" * 300_000, "##" + " " * 300_000, "a. " * 100_000, "<tip>" + "a " * 150_000,
      "> " * 150_000,
      '{"ids":' * 40_000, "<" * 300_000, "\n" * 300_000, "##a" * 100_000, " \t" * 150_000],

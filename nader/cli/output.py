@@ -236,7 +236,7 @@ def duration(seconds: float | None) -> str:
 def money(value: float | None, unknown: int = 0) -> str:
     """US dollars; calls whose model has no known price are named beside it."""
     text = "-" if value is None else f"${value:.2f}" if value >= 0.1 or not value else f"${value:.4f}"
-    return f"{text} + {unknown} calls of unknown price" if unknown else text
+    return f"{text} + {number_of(unknown, 'call')} of unknown price" if unknown else text
 
 
 def short(text: object, width: int) -> str:

@@ -123,6 +123,7 @@ def test_in_a_pipe_a_line_stays_a_line() -> None:
         (money(0.0123), "$0.0123"),
         (money(12.345), "$12.35"),
         (money(1.0, 2), "$1.00 + 2 calls of unknown price"),
+        (money(1.0, 1), "$1.00 + 1 call of unknown price"),
         (mean_and_spread((90.0, 92.0)), "91.00 ± 1.41 %"),
         (mean_and_spread((90.0,)), "90.00 %"),
         (mean_and_spread(()), "-"),

@@ -1,6 +1,7 @@
 """The Proposer works in rounds: one parent, one ranking of inspirations, `width` proposals (paper §3.3.2)."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from events.development import DesignReady
 from events.research import DuplicateRecognised, InspirationsRanked, ParentChosen, ProposalMade
 from nader.graph import Role, language_reference
 from nader.settings import CampaignSettings
+from store.projections.knowledge import LessonRow
 from store.projections.tree import Candidate
 
 OWN = "own"
@@ -151,7 +153,7 @@ class Proposer(Agent):
                 (i, "drawn") for i in rng.sample(available, min(len(available), settings.search.retrieved))
             ]
         else:
-            past = [Past(row.vector, row.gain) for row in knowledge.lessons(ctx.view, opened.visible)]
+            past = [Past(row.vector, _weight(row)) for row in knowledge.lessons(ctx.view, opened.visible)]
             found = retrieve(vectors, available, past, settings.search, rng)
             picks = [(r.index, r.level) for r in found]
         ideas = []
@@ -302,6 +304,15 @@ def _fixed_list(ctx: AgentContext, settings: CampaignSettings, parent: str) -> l
     ctx.rng("fixed-list", settings.seed).shuffle(ideas)
     used = ctx.views.knowledge.used(parent, ctx.view)
     return sorted(ideas, key=lambda idea: idea.id in used)
+
+
+def _weight(lesson: LessonRow) -> float:
+    """What a suggestion gained, as retrieval counts it: a training that failed hurt more than any loss of
+    accuracy; a suggestion of which no design came was tried, and nobody knows what it would have done.
+    """
+    if lesson.gain is not None:
+        return lesson.gain
+    return -math.inf if lesson.outcome == "failed" else 0.0
 
 
 def _spent(ctx: AgentContext, worked_on: Iterable[str]) -> set[str]:

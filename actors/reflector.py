@@ -88,7 +88,7 @@ class Reflector(Agent):
         found = await self._from_drafts(ctx, settings, candidate)
         gain = None
         if candidate.trained and parent.validation is not None and candidate.validation is not None:
-            gain = candidate.validation - parent.validation
+            gain = round(candidate.validation - parent.validation, 6)
             found.append(await self._from_result(ctx, settings, candidate, parent, gain))
         elif candidate.failed and candidate.failure not in OF_THE_MACHINE:
             found.append(_from_failure(candidate))
@@ -219,7 +219,10 @@ class Reflector(Agent):
                     dimension=dimension,
                 )
             )
-        if gain is not None:
+        outcome = _outcome(candidate, gain)
+        if gain is not None or (
+            outcome in ("failed", "abandoned") and candidate.failure not in OF_THE_MACHINE
+        ):
             assert candidate.parent is not None
             await ctx.emit(
                 LessonRecorded(
@@ -229,7 +232,8 @@ class Reflector(Agent):
                     parent=candidate.parent,
                     inspiration=candidate.inspiration,
                     suggestion=candidate.suggestion,
-                    gain=round(gain, 6),
+                    outcome=outcome,
+                    gain=gain,
                     text=found[-1].tip,
                     vector=vector,
                     embedder=embedder,

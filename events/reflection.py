@@ -2,9 +2,9 @@
 candidate.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from events.registry import Event
+from events.registry import Event, Upcaster
 
 ExperienceKind = Literal["failure", "repair", "success"]
 Outcome = Literal["improved", "not-improved", "failed", "abandoned"]
@@ -40,17 +40,27 @@ class ExperienceRecorded(Event):
     """The campaign it was imported from; empty for this one's own."""
 
 
-class LessonRecorded(Event):
-    """What a trained candidate says about its inspiration: which ideas help from here."""
+def _of_trained_candidates(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had lessons of trained candidates only."""
+    return {**data, "outcome": "improved" if data["gain"] > 0 else "not-improved"}
 
+
+class LessonRecorded(Event):
+    """What a candidate says about its inspiration: which ideas help from here, which lead nowhere."""
+
+    version: ClassVar[int] = 2
+    upcasters: ClassVar[dict[int, Upcaster]] = {1: _of_trained_candidates}
     lesson: str
     candidate: str
     round: int
     parent: str
     inspiration: str
     suggestion: str
-    gain: float
-    """Validation accuracy of the candidate minus its parent's, percentage points."""
+    outcome: Outcome
+    gain: float | None
+    """Validation accuracy of the candidate minus its parent's, percentage points; None where its training
+    failed or no design came of it.
+    """
     text: str
     vector: str
     embedder: str

@@ -36,6 +36,13 @@ def _try(e: Any) -> str:
     return f"{which}: {e.error}: {e.message}{f'; next in {duration(e.wait)}' if e.wait else ''}"
 
 
+def _gained(e: Any) -> str:
+    """What came of a modification, of a lesson."""
+    if e.gain is None:
+        return f"{e.candidate}, made from {e.parent}, {'failed' if e.outcome == 'failed' else 'came to no design'}"
+    return f"{e.candidate} gained {e.gain:+.2f} points over {e.parent}"
+
+
 def _or(text: str, other: str) -> str:
     return text or other
 
@@ -101,7 +108,7 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     ),
     "ReflectionRequested": lambda e: f"on {e.candidate}",
     "ExperienceRecorded": lambda e: f"{e.kind} ({e.category}, {e.role}): {e.tip}",
-    "LessonRecorded": lambda e: f"{e.candidate} gained {e.gain:+.2f} points over {e.parent}: {e.text}",
+    "LessonRecorded": lambda e: f"{_gained(e)}: {e.text}",
     "CandidateClosed": lambda e: e.outcome,
     "ChatRequested": lambda e: (
         f"{e.agent} asks {_or(e.model, e.backend)}: {e.prompt} (version {e.prompt_version})"
@@ -135,6 +142,10 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "PaperFinished": lambda e: f"{e.outcome}, {number_of(e.inspirations, 'inspiration')}",
     "InspirationRecorded": lambda e: (
         f"{e.inspiration}: {e.text} ({e.title}{f', {e.year}' if e.year else ''})"
+    ),
+    "InspirationRepeated": lambda e: (
+        f"{e.source or 'shipped'} {e.inspiration} says what {e.into_source or 'shipped'} {e.into} says "
+        f"(similarity {e.similarity:.2f})"
     ),
     "InspirationMerged": lambda e: f"into {e.into} (similarity {e.similarity:.2f}): {e.text}",
     "KnowledgeIndexed": lambda e: f"{number_of(e.count, 'vector')} of {e.dimension} from {e.embedder}",

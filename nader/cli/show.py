@@ -153,7 +153,8 @@ def _print_learnt(console: Console, run: Run, candidate: Candidate) -> None:
     for e in experiences:
         indented(console, Text(f"{e.kind}, {clean(e.category)} ({e.role}): {clean(e.tip)}"), 2)
     for lesson in lessons:
-        indented(console, Text(f"lesson ({lesson.gain:+.2f} points): {clean(lesson.text)}"), 2)
+        gained = lesson.outcome if lesson.gain is None else f"{lesson.gain:+.2f} points"
+        indented(console, Text(f"lesson ({gained}): {clean(lesson.text)}"), 2)
 
 
 def retrainings(run: Run, candidate: Candidate) -> list[RetrainingRecorded]:
@@ -193,7 +194,7 @@ def _as_json(run: Run, candidate: Candidate, spent: Totals) -> dict[str, Any]:
             for row in _experiences(run, candidate)
         ],
         "lessons": [
-            {"gain": row.gain, "text": row.text}
+            {"outcome": row.outcome, "gain": row.gain, "text": row.text}
             for row in run.views.knowledge.lessons(run.upto)
             if row.candidate == candidate.id
         ],

@@ -13,8 +13,15 @@ from typing import ClassVar
 import numpy as np
 
 from events.envelope import Envelope
-from events.reading import InspirationRecorded, KnowledgeIndexed, LibraryAttached, PaperFinished, PaperFound
-from events.reflection import LessonRecorded
+from events.reading import (
+    InspirationRecorded,
+    InspirationRepeated,
+    KnowledgeIndexed,
+    LibraryAttached,
+    PaperFinished,
+    PaperFound,
+)
+from events.reflection import LessonRecorded, Outcome
 from events.research import ProposalMade
 from store.projections.base import Blob, Library, Projection, latest
 from store.projections.vectors import Vector, VectorIndex, unit
@@ -41,7 +48,7 @@ class InspirationRow:
 
 @dataclass(frozen=True, eq=False)
 class LessonRow:
-    """What a trained candidate said about its inspiration."""
+    """What a candidate said about its inspiration."""
 
     id: str
     candidate: str
@@ -49,7 +56,9 @@ class LessonRow:
     parent: str
     inspiration: str
     suggestion: str
-    gain: float
+    outcome: Outcome
+    gain: float | None
+    """None where there is no accuracy: the training failed, or no design came of it."""
     text: str
     vector: Vector
     """Unit length, in the space of the knowledge base; zero if it was embedded in another."""
@@ -73,6 +82,7 @@ class Knowledge(Projection):
     HANDLES: ClassVar[frozenset[str]] = frozenset(
         {
             "InspirationRecorded",
+            "InspirationRepeated",
             "KnowledgeIndexed",
             "LibraryAttached",
             "ProposalMade",
@@ -91,6 +101,8 @@ class Knowledge(Projection):
         """Positions of the rows, ascending."""
         self._entered: dict[tuple[str, str], str] = {}
         """The id under which an inspiration is known here, by its source and its id there."""
+        self._repeats: dict[tuple[str, str], tuple[str, str]] = {}
+        """(source, id there) of each that repeats one of an earlier source, and of that one."""
         self._texts: dict[str, tuple[str, str]] = {}
         """(source, id known here) of each text, but for its spaces and capitals."""
         self._indexings: list[tuple[int, KnowledgeIndexed, str]] = []
@@ -235,7 +247,7 @@ class Knowledge(Projection):
     # ---- lessons
 
     def lessons(self, upto: int | None = None, visible: int | None = None) -> list[LessonRow]:
-        """What trained candidates of rounds up to `visible` taught, by (round, index) of the candidate."""
+        """What candidates of rounds up to `visible` taught, by (round, index) of the candidate."""
         space = self._space(upto)
         asked = (upto, visible, space, self._lessons_recorded, len(self._places))
         if self._last_lessons[0] != asked:
@@ -260,6 +272,7 @@ class Knowledge(Projection):
                 event.parent,
                 event.inspiration,
                 event.suggestion,
+                event.outcome,
                 event.gain,
                 event.text,
                 self._lesson_vector(event, space),
@@ -282,6 +295,11 @@ class Knowledge(Projection):
 
     def on_InspirationRecorded(self, envelope: Envelope) -> None:
         self._enter(envelope, envelope.position, OWN)
+
+    def on_InspirationRepeated(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, InspirationRepeated)
+        self._repeats[event.source, event.inspiration] = (event.into_source, event.into)
 
     def on_KnowledgeIndexed(self, envelope: Envelope) -> None:
         event = envelope.event
@@ -327,14 +345,18 @@ class Knowledge(Projection):
 
     def _enter(self, envelope: Envelope, position: int, source: str) -> None:
         """An id is of its source: two libraries may give one to different ideas, which both count, and two to
-        one idea, which counts once.
+        one idea, which counts once, be it in the same words or in those that were found to repeat it.
         """
         event = envelope.event
         assert isinstance(event, InspirationRecorded)
         there = (source, event.inspiration)
         if there in self._entered:
             return
-        text = " ".join(event.text.casefold().split())
+        repeated = self._entered.get(self._repeats.get(there, there))
+        if repeated is not None:
+            self._entered[there] = repeated
+            return
+        text = same_words(event.text)
         known = self._texts.get(text)
         if known is not None and known[0] != source:
             self._entered[there] = known[1]
@@ -355,3 +377,8 @@ class Knowledge(Projection):
             event.page,
             position,
         )
+
+
+def same_words(text: str) -> str:
+    """A text but for its spaces and capitals: what two ideas have in common that are one, word for word."""
+    return " ".join(text.casefold().split())

@@ -1,5 +1,6 @@
 """Inspirations are retrieved near what helped, far from what hurt, and from where nobody has been."""
 
+import math
 import random
 
 import numpy as np
@@ -44,6 +45,18 @@ def test_nothing_is_drawn_from_beside_a_failure():
     for seed in range(30):
         picked = retrieve(knowledge(), range(60), [Past(HURT, -2.0)], SearchSettings(), random.Random(seed))
         assert not [p.index for p in picked if 20 <= p.index < 40]
+
+
+def test_a_training_that_failed_counts_as_a_failure_and_no_design_as_tried():
+    """A suggestion without a design is neither: what is like it is not unexplored, and may be drawn."""
+    drawn, search = set(), SearchSettings()
+    for seed in range(30):
+        past = [Past(HURT, -math.inf), Past(HELPED, 0.0)]
+        picked = levels(retrieve(knowledge(), range(60), past, search, random.Random(seed)))
+        assert not picked[NEAR] and all(index >= 40 for index in picked[UNEXPLORED])
+        drawn |= set(picked[DRAWN])
+    assert not {index for index in drawn if 20 <= index < 40}
+    assert {index for index in drawn if index < 20}
 
 
 def test_only_available_ones_are_retrieved_and_none_twice():

@@ -208,6 +208,11 @@ def test_a_cell_that_is_never_right_is_abandoned_after_five_starts_of_five_draft
     assert of_type(log, "CampaignFinished")[0].reason == "exhausted" and ending.kind == "finished"
     failures = [r for r in of_type(log, "ExperienceRecorded") if r.kind == "failure"]
     assert {(f.category, f.role) for f in failures} == {(drafts[0].codes[0], "cell")}
+    lessons = of_type(log, "LessonRecorded")
+    assert {x.candidate for x in lessons} == {a.candidate for a in abandoned}
+    assert {(x.outcome, x.gain) for x in lessons} == {("abandoned", None)}
+    told = [section(text, "experience") for _, text in prompts_of(tmp_path, "rank_inspirations")]
+    assert f"- no valid design came of it: {lessons[0].suggestion} Lesson: " in told[-1]
     assert {c.outcome for c in of_type(log, "CandidateClosed")} == {"abandoned"}
 
 

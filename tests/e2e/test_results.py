@@ -1,9 +1,12 @@
 """Figures: means over seeds, objectives, failures, adopted results; choices rest on validation alone."""
 
 import asyncio
+import math
 
 import pytest
 
+from actors import proposer
+from actors.retrieval import retrieve
 from nader.errors import SettingsError
 from nader.forks import fork
 from nader.graph import base_design
@@ -12,6 +15,7 @@ from nader.training import Failed, FailureKind
 from nader.training.job import design_digest
 from nader.training.slots import usable_gpus
 from nader.workspace import Workspace
+from prompts import section
 from tests.e2e.campaigns import SMALL, check_log, events, folded, resume_campaign, run_campaign, tree
 from tests.e2e.simulation import SimulatedBackend
 
@@ -66,6 +70,26 @@ def test_a_failed_training_costs_one_candidate_and_leaves_an_experience(tmp_path
         assert candidate.failure == "nan" and "not finite" in candidate.reason
         rows = [r for r in views.experience.all() if r.candidate == candidate.id]
         assert [r.category for r in rows if r.kind == "failure"][-1] == "divergence"
+
+
+def test_a_failed_training_is_told_to_the_proposer_and_keeps_it_from_the_like(tmp_path, monkeypatch):
+    pasts = []
+    monkeypatch.setattr(proposer, "retrieve", lambda *given: pasts.append(given[2]) or retrieve(*given))
+    sets = ("search.candidates=8", "search.width=4", "search.lookahead=0", "synchronous=NORMAL")
+    run_campaign(tmp_path, sets, Failing())
+    views, _ = folded(tmp_path)
+    failed = [c for c in views.tree.candidates() if c.failed and c.round == 1 and c.original is None]
+    lessons = {lesson.candidate: lesson for lesson in views.knowledge.lessons()}
+    assert failed and all((lessons[c.id].outcome, lessons[c.id].gain) == ("failed", None) for c in failed)
+    assert [p.gain for p in pasts[1]].count(-math.inf) == len(failed)
+    ranked = [
+        e for e in events(tmp_path) if e.type == "ChatRequested" and e.event.prompt == "rank_inspirations"
+    ]
+    with Workspace(tmp_path).reader() as reader:
+        told = section(reader.blob(ranked[1].event.messages[-1].digest).decode(), "experience")
+    for candidate in failed:
+        assert f"- training failed: {candidate.suggestion} Lesson: " in told
+    check_log(tmp_path)
 
 
 class Failing(SimulatedBackend):

@@ -450,6 +450,7 @@ class _Campaign:
                     parent=parent,
                     inspiration="insp-001",
                     suggestion="s",
+                    outcome="improved",
                     gain=self.chance.uniform(-3, 3),
                     text="t",
                     vector=vector,

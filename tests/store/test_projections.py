@@ -408,6 +408,7 @@ def test_a_later_record_of_an_experience_or_a_lesson_supersedes_it_from_there_on
                 parent="base",
                 inspiration="i",
                 suggestion="s",
+                outcome="improved",
                 gain=0.5,
                 text=tip,
                 vector=vector,

@@ -11,6 +11,7 @@ from nader.llm.rules.question import Question
 
 _CANDIDATE = re.compile(r"^\[([^\]\s]+)\]\s*(.*)$", re.MULTILINE)
 _GAIN = re.compile(r"^- ([+-]\d+(?:\.\d+)?) points: (.*?)(?: Lesson: |$)", re.MULTILINE)
+_FAILED = re.compile(r"^- training failed: (.*?)(?: Lesson: |$)", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 _STRUCTURE = re.compile(
     r"\b(network|architecture|backbone|block|layer|convolution|transformer|attention|module|encoder|cnn|vit)",
@@ -112,9 +113,12 @@ def _has(block: Block | None, kind: str) -> bool:
 
 
 def _gains(experience: str) -> dict[str, float]:
-    """Mean gain in points of each kind of edit, from lines such as `- +0.40 points: suggestion Lesson: …`."""
+    """Mean gain in points of each kind of edit, from lines such as `- +0.40 points: suggestion Lesson: …`; a
+    training that failed counts as a loss of one point.
+    """
     seen: dict[str, list[float]] = {}
-    for points, suggestion in _GAIN.findall(experience):
+    failed = [("-1", suggestion) for suggestion in _FAILED.findall(experience)]
+    for points, suggestion in [*_GAIN.findall(experience), *failed]:
         kind = edit_named_in(suggestion)
         if kind is not None:
             seen.setdefault(kind, []).append(float(points))

@@ -10,6 +10,8 @@ from nader.graph.errors import ProblemCode
 from nader.graph.expression import Mask, Size
 from nader.graph.shapes import Context, Tensor
 
+_RESIZE = " AdaptiveAvgPool2d changes height and width; output_size=(H,W) gives those of the block's input."
+
 
 def _both(first: Mask, second: Mask) -> Mask:
     if first is True:
@@ -55,6 +57,22 @@ def _aligned(
     return result, context.require(node, good, ok, ProblemCode.SHAPE, message, hint, (), inputs)
 
 
+def _way_back(inputs: list[Tensor]) -> str:
+    """A sentence on how maps come to one height and width, where some of the inputs differ in it."""
+    for axis in (2, 3):
+        met: Size = 1
+        for tensor in inputs:
+            if tensor.rank != 4 or not tensor.spatial[axis]:
+                continue
+            size = tensor.sizes[axis]
+            if isinstance(size, int) and size == 1:
+                continue
+            if not (isinstance(met, int) and met == 1) and size is not met and not np.all(size == met):
+                return _RESIZE
+            met = size
+    return ""
+
+
 def _spatial_of(inputs: list[Tensor], rank: int) -> tuple[bool, ...]:
     if all(tensor.rank == rank for tensor in inputs) and len({tensor.spatial for tensor in inputs}) == 1:
         return inputs[0].spatial
@@ -67,6 +85,7 @@ def _spatial_of(inputs: list[Tensor], rank: int) -> tuple[bool, ...]:
 def broadcast(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
     """Add and Mul: the broadcast shape of all inputs."""
     hint = "Give the inputs equal sizes, or 1 where one is to be repeated; a 1x1 Conv2d changes the channels."
+    hint += _way_back(inputs)
     message = f"The inputs of {node.op} do not fit each other"
     sizes, ok = _aligned(context, node, [t.sizes for t in inputs], _all_ok(inputs), inputs, message, hint)
     return Tensor(sizes, _spatial_of(inputs, len(sizes)), ok)
@@ -108,6 +127,7 @@ def concat(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
         for at, (first, second) in enumerate(zip(inputs[0].sizes, tensor.sizes, strict=True)):
             if at != axis and first is not second:
                 good = good & (first == second)
+    hint += _way_back(inputs)
     message = f"The inputs of concat differ in a dimension other than {axis}"
     ok = context.require(node, good, ok, ProblemCode.SHAPE, message, hint, (), inputs)
     sizes = (*inputs[0].sizes[:axis], total, *inputs[0].sizes[axis + 1 :])

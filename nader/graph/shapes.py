@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nader.graph.block import Block, Node
-from nader.graph.describe import describe_shape, describe_sites
+from nader.graph.describe import Place, describe_shape, describe_sites
 from nader.graph.errors import GraphError, Problem, ProblemCode
 from nader.graph.expression import Evaluated, Expression, Mask, Size, evaluate
 from nader.graph.growth import growth
@@ -147,12 +147,29 @@ class Context:
     # --- problems ---
 
     def problem(
-        self, node: Node, code: ProblemCode, message: str, hint: str, shapes: Iterable[Tensor] = ()
+        self,
+        node: Node,
+        code: ProblemCode,
+        message: str,
+        hint: str,
+        shapes: Iterable[Tensor] = (),
+        place: Place | None = None,
     ) -> Problem:
-        few = itertools.islice(shapes, MAX_SHAPES)
-        described = tuple(describe_shape(tensor.sizes, tensor.spatial, self.sites) for tensor in few)
+        """A problem of a node; its shapes are those at the place, if none is given at the first where they
+        exist.
+        """
+        few = list(itertools.islice(shapes, MAX_SHAPES))
+        place = place or Place(self._first(few))
+        described = tuple(describe_shape(tensor.sizes, tensor.spatial, self.sites, place) for tensor in few)
         line = self.block.lines.get(node.index)
         return Problem(code, message, node.index, node.operation, described, hint, line)
+
+    def _first(self, tensors: Iterable[Tensor]) -> int:
+        """The first site at which all of these tensors exist."""
+        exist = np.ones(len(self.sites), bool)
+        for tensor in tensors:
+            exist &= tensor.ok
+        return int(np.argmax(exist))
 
     def refuse(
         self, node: Node, code: ProblemCode, message: str, hint: str, shapes: Iterable[Tensor] = ()
@@ -186,8 +203,8 @@ class Context:
         if not bad.any():
             return ok
         left = before & per_site
-        where = describe_sites(bad, before, self.sites, values, np.asarray(good))
-        self.problems.append(self.problem(node, code, f"{message}{where}.", hint, shapes))
+        where, place = describe_sites(bad, before, self.sites, values, np.asarray(good))
+        self.problems.append(self.problem(node, code, f"{message}{where}.", hint, shapes, place))
         if not left.any():
             raise Refused(message)
         return left

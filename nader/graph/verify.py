@@ -143,6 +143,7 @@ def _output(context: Context, node: Node) -> Mask:
     channels, height, width = (context.keep(size) for size in context.sites.expected)
     role, stride = context.sites[0].role, context.sites[0].stride
     sides = "H, W" if stride == 1 else f"ceil(H/{stride}), ceil(W/{stride})"
+    resized = f"AdaptiveAvgPool2d(output_size=({way_to(stride)})) brings a map to that height and width."
     name = "C" if role is Role.CELL else "dim"
     wanted = f"(B, {name}, {sides})"
     if tensor.rank != 4:
@@ -155,12 +156,21 @@ def _output(context: Context, node: Node) -> Mask:
     if role is Role.CELL:
         fits, scaled = fits & scaled, True
     hint = f"Make the output {wanted}."
+    if role is Role.CELL and not bool(np.all(_equal(sizes[2], height) & _equal(sizes[3], width))):
+        hint += f" {resized}"
     message = f"A {role.value} must give {wanted}; the output is another"
     ok = context.require(node, fits, ok, ProblemCode.OUTPUT_SHAPE, message, hint, (), [tensor])
     named = f"A {role.value} of scale {context.sites[0].scale}"
     message = f"{named} must give {wanted}; the sides are others"
-    hint = f"Use strides that multiply to {stride} on every path from the input to the output."
+    hint = f"Use strides that multiply to {stride} on the way; {resized}"
     return context.require(node, scaled, ok, ProblemCode.SCALE, message, hint, (), [tensor])
+
+
+def way_to(stride: int) -> str:
+    """The height and width of an output that is so many times smaller than the input, as the language writes
+    them.
+    """
+    return "H,W" if stride == 1 else ",".join(f"({side}+{stride - 1})//{stride}" for side in "HW")
 
 
 def _equal(first: object, second: object) -> Mask:

@@ -1,5 +1,7 @@
 """The verifier: what it accepts and refuses, what it says, and at which sites."""
 
+import math
+import re
 from fractions import Fraction
 
 import pytest
@@ -224,6 +226,82 @@ def test_a_report_is_a_numbered_list_for_a_model():
         "which must be the channels, not a side of the map. Input shapes: (B, C, H, W). Fix: Put "
         "permute(0,2,3,1) before it and permute(0,3,1,2) after it, or use BN or a 1x1 Conv2d instead."
     )
+
+
+POOLED = ("AvgPool2d(2)", "repeat(1,1,2,2)")
+"""Comes back to the height and the width where they are even."""
+
+
+def test_the_shape_shown_is_that_of_the_place_named():
+    (problem,) = check(chain(*POOLED), Role.CELL).problems
+    assert problem.message.endswith("at 2 of 5 places of the network, such as C=240, dim=240, H=17, W=13.")
+    assert problem.shapes == ("(B, C, 18, 14)",)
+    assert problem.hint.endswith(
+        "AdaptiveAvgPool2d(output_size=(H,W)) brings a map to that height and width."
+    )
+
+
+@pytest.mark.parametrize("join", ["Add", "Mul", "concat(dim=1)"])
+def test_inputs_of_different_sides_are_shown_at_the_place_named_and_the_way_back_is_told(join):
+    text = graph("2:AvgPool2d(2)", "3:repeat(1,1,2,2)", f"4:{join}", "0->2->3", "3,0->4->1")
+    problem = check(text, Role.CELL).problems[0]
+    assert "such as C=240, dim=240, H=17, W=13" in problem.message
+    assert problem.shapes == ("(B, C, 18, 14)", "(B, C, H, W)")
+    assert "output_size=(H,W) gives those of the block's input" in problem.hint
+
+
+def test_inputs_of_equal_sides_are_not_sent_to_pooling():
+    for lines in (
+        ("2:Conv2d(C/2,1)", "3:Add", "0->2", "0,2->3->1"),
+        ("2:AdaptiveAvgPool2d(1)", "3:Conv2d(C/2,1)", "4:Mul", "0->2->3", "0,3->4->1"),
+    ):
+        (problem,) = check(graph(*lines), Role.CELL).problems
+        assert "AdaptiveAvgPool2d" not in problem.hint
+
+
+def test_a_number_that_differs_by_place_names_its_place_where_all_places_fail():
+    (problem,) = check(chain("Conv2d(C*5-H*3,1)", "LN"), Role.CELL).problems
+    assert problem.shapes == ("(B, 144, H, W) where C=48, dim=48, H=32, W=32",)
+    (problem,) = check(chain("Conv2d(C,3,groups=11)"), Role.CELL).problems
+    assert "(got 48 and 11 where C=48, dim=48, H=32, W=32)" in problem.message
+    (problem,) = check(chain("Conv2d(7,1)", "Conv2d(C,3,groups=5)"), Role.CELL).problems
+    assert "(got 7 and 5)" in problem.message, "what is the same at all places needs none"
+
+
+def test_a_shape_is_not_shown_for_a_place_where_the_tensor_does_not_exist():
+    text = chain("Conv2d(C,1,groups=H)", "Conv2d(C*5-H*3,1)", "LN")
+    first, second = check(text, Role.CELL).problems
+    assert "(got 48 and 32)" in first.message and "such as C=48, dim=48, H=32, W=32" in first.message
+    assert second.shapes == ("(B, 696, H, W) where C=144, dim=144, H=8, W=12",)
+
+
+@settings(max_examples=150, deadline=None)
+@given(randoms(), st.sampled_from(ROLES))
+def test_the_shapes_of_a_report_are_those_that_the_place_alone_gives(rng, kind):
+    role, scale = kind
+    block = random_draft(rng, role, scale)
+    sites = [random_site(rng, role, scale) for _ in range(4)]
+    for problem in verify(block, role, sites).problems:
+        told = re.search(
+            r"C=(\d+), dim=(\d+), H=(\d+), W=(\d+)", " ".join([problem.message, *problem.shapes])
+        )
+        if told is None:
+            continue
+        site = next(s for s in sites if [s.C, s.dim, s.H, s.W] == [int(n) for n in told.groups()])
+        names = {"C": site.C, "dim": site.dim, "H": site.H, "W": site.W, "ceil": math.ceil}
+        alone = [
+            p
+            for p in verify(block, role, [site]).problems
+            if (p.node, p.code) == (problem.node, problem.code)
+        ]
+        assert alone, problem
+        values = [tuple(_numbers(shape, names) for shape in p.shapes) for p in alone]
+        assert tuple(_numbers(shape, names) for shape in problem.shapes) in values
+
+
+def _numbers(shape, names):
+    """A described shape as numbers at one place, for a batch of 2."""
+    return eval(re.sub(r" at B=\d+", "", shape.partition(" where ")[0]), names | {"B": 2})
 
 
 # --- roles ---

@@ -1,9 +1,12 @@
 """The paper's baseline of direct code generation: a model's Python module, tried in an isolated process.
 
-No code of a model ever runs in our own process. Where the system grants neither a network namespace nor a
-system call filter, it does not run at all. What is left to it: it may read files that the user may read. It
-can neither send nor keep what it reads, except in the text of an error: the first 300 characters become the
-verdict's message, which is shown to a person and put to no model.
+No code of a model ever runs in our own process. Where the system grants no filter on system calls, it does
+not run at all. The filter lets through what computes, waits and reads files, and refuses all else: sockets,
+writing or changing a file, signals to other processes and everything else that is done to one, new processes
+and threads. What is left to the code: it may read files that the user may read; where the system grants no
+namespaces (many containers), so it may what /proc tells of the user's other processes, environment included.
+It can neither send nor keep what it reads, except in the text of an error: the first 300 characters become
+the verdict's message, which is shown to a person and put to no model.
 
 The verdict is a report of the process about itself. It counts only with a word that is told to the process
 before the module is loaded, so that a module which merely prints a verdict is not believed; one that searches
@@ -58,7 +61,7 @@ class CodeVerdict:
     """`ok`, `interface`, `shape`, `number`, `error`, `memory`, `time-out` or `crash`."""
     message: str
     isolation: tuple[str, ...]
-    """What held: `limits`, `no-network`, `read-only`, `filter`."""
+    """What held: `limits` and `filter`, always; `no-network` and `read-only` where namespaces are granted."""
     seconds: float
 
     @property

@@ -116,6 +116,20 @@ class InspirationMerged(Event):
     paper: str
 
 
+class InspirationRepeated(Event):
+    """An inspiration that a campaign takes in, and that says what one of an earlier source says: it counts as
+    that one. Recorded at the start, before the sources are attached.
+    """
+
+    source: str
+    """Branch name of its library; empty: the shipped list."""
+    inspiration: str
+    """Its id there."""
+    into_source: str
+    into: str
+    similarity: float
+
+
 class KnowledgeIndexed(Event):
     """The vectors of inspirations, as they were computed once; never computed again."""
 

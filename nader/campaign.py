@@ -30,6 +30,7 @@ from nader.ground import (
 )
 from nader.hours import FINISH_ON_STOP, hours_capped
 from nader.lost_calls import lost_calls
+from nader.repeats import repeats
 from nader.settings import CampaignSettings, validated
 from nader.training import Backend, Progress
 from nader.workspace import Workspace, campaigns, find_run, fold, require_name
@@ -91,7 +92,8 @@ class Campaign:
                 base_source=settings.search.base,
                 nader_version=nader.__version__,
             )
-            events = [external(started), *(external(e) for e in brought)]
+            repeated = list(repeats(log, ground.libraries, settings))
+            events = [external(e) for e in (started, *repeated, *brought)]
             texts = text_blobs([text, *own_prompts(settings).values()])
             await log.create_branch(branch, run=branch, first=events, blobs=texts)
             campaign = cls(workspace, log, branch, *fold(log, branch))

@@ -32,6 +32,8 @@ _AT_A_START = (
     "llm.embedding_tries",
 )
 """Settings of what a campaign takes in when it starts, and never again."""
+_OF_REPEATS = ("reading.near_duplicate", "reading.near_duplicate_words")
+"""Settings by which a campaign tells that ideas of two libraries are one."""
 _ASKS: dict[Command, tuple[str, ...]] = {
     RUN: ("proposer", "modifier", "reflector"),
     CHANGE: ("proposer", "modifier", "reflector"),
@@ -130,6 +132,10 @@ def _idle(
 ) -> str | None:
     """Why a setting would change nothing, and what to write; None where it counts."""
     section, _, rest = key.partition(".")
+    if command == RUN and _is(key, _OF_REPEATS):
+        if settings.search.library:
+            return None
+        return "one source holds no idea twice; name a library in search.library"
     if rest and section not in _SECTIONS[command]:
         return _of_another_command(section, command)
     if command == CHANGE and _is(key, _AT_A_START):

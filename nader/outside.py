@@ -50,7 +50,8 @@ _LISTING = (_READING, "EmbeddingCompleted", "InspirationRecorded", "InspirationM
 _OF_CAMPAIGNS = {
     _START: (None,),
     _CHANGED: (_RESUMED, _FORKED),
-    "ExperienceRecorded": (_START, "ExperienceRecorded"),
+    "InspirationRepeated": (_START, "InspirationRepeated"),
+    "ExperienceRecorded": (_START, "InspirationRepeated", "ExperienceRecorded"),
     "ReflectionRequested": (_FORKED, _CHANGED, "ReflectionRequested"),
 }
 _OF_LIBRARIES = {

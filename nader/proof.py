@@ -16,6 +16,7 @@ from events.training import EpochFinished
 from nader.assembly import agents, readers
 from nader.attached import AttachedLibrary, attached_libraries, lost_blobs
 from nader.errors import NaderError, WorkspaceError
+from nader.repeats import wrong_repeats
 from nader.settings import validated
 from nader.structure import Structure
 from nader.workspace import LIBRARY, find_run, fold
@@ -120,7 +121,8 @@ async def verify(log: Reader, run: str | None = None) -> VerifyReport:
         result = await replay(history, views, log, acting)
     libraries, of_libraries = attached_libraries(log, history)
     differences = [
-        *of_libraries, *structure.finish(), *lost_content(log, history), *result.differences,
+        *of_libraries, *wrong_repeats(log, history), *structure.finish(), *lost_content(log, history),
+        *result.differences,
     ]  # fmt: skip
     differences.sort(key=lambda difference: difference.position)
     return VerifyReport(

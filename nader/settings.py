@@ -92,7 +92,9 @@ class ReadingSettings(_Section):
     inspirations: int = Field(default=5, ge=1, le=50)
     """Inspirations asked for from one paper, at most (ours)."""
     near_duplicate: float = Field(default=0.92, ge=0, le=1)
-    """Cosine similarity from which on an inspiration is merged into the one that says the same (ours)."""
+    """Cosine similarity from which on an inspiration is merged into the one that says the same, in a library
+    and across those of a campaign (ours).
+    """
     near_duplicate_words: float = Field(default=0.55, gt=0, le=1)
     """The same for an imported list, whose texts are compared by their words: the share that two have in
     common (ours).

@@ -36,7 +36,7 @@ AUTHORS: Mapping[str, frozenset[str]] = {
     name: frozenset(authors)
     for names, authors in (
         ("CampaignStarted CampaignPaused CampaignResumed SettingsChanged Forked", [OPERATOR]),
-        ("ReadingStarted PaperFound RetrainingRecorded", [OPERATOR]),
+        ("ReadingStarted PaperFound RetrainingRecorded InspirationRepeated", [OPERATOR]),
         ("HandlerFailed", [SUPERVISOR]),
         ("BaseDesigned RoundOpened RoundClosed CampaignFinished", [_D]),
         ("RoundDesigned ParentChosen InspirationsRanked ProposalMade DuplicateRecognised", [_P]),

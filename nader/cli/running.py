@@ -12,13 +12,14 @@ from rich.text import Text
 
 from actors.runtime import Ending
 from events import Envelope
+from events.reading import InspirationRepeated
 from nader.campaign import Campaign
 from nader.cli.candidates import candidate_json, short_figures
 from nader.cli.display import Display, display_for
 from nader.cli.failures import INVALID, STOPPED
 from nader.cli.logging import beside_display
 from nader.cli.options import in_workspace
-from nader.cli.output import clean, facts, heading, indented, print_json, short, stderr, stdout
+from nader.cli.output import clean, facts, heading, indented, number_of, print_json, short, stderr, stdout
 from nader.cli.reading import Run
 from nader.cli.show import spent_text
 from nader.cli.snapshot import Snapshot, snapshot
@@ -51,6 +52,8 @@ async def run_campaign(campaign: Campaign, as_json: bool, backend: Backend | Non
                 f"You are the model: questions come to {inbox}; "
                 f"`nader inbox next{in_workspace(campaign.workspace.path)}` shows the oldest"
             )
+        if repeated := sum(e.type == InspirationRepeated.__name__ for e in campaign.history.events):
+            display.say(f"{number_of(repeated, 'idea')} of its libraries counted as others that say the same")
         campaign.observe(lambda envelope: _later(display, envelope, campaign))
         stack.enter_context(_interruptible(campaign, display))
         drawing = asyncio.ensure_future(_draw(display, campaign))

@@ -18,7 +18,8 @@ from nader.settings import load_settings
 from nader.workspace import Workspace, fold
 from prompts.tags import section
 from tests.conftest import REPOSITORY, shared_data
-from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign
+from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign, verified
+from tests.e2e.forging import Edit, Forgery
 from tests.e2e.reading import (
     IDEAS,
     library_events,
@@ -366,6 +367,61 @@ def test_a_campaign_keeps_the_library_as_it_stood_when_it_began(tmp_path):
     with Workspace(tmp_path / "w").reader() as reader:
         assert fold(reader, "run-1")[0].knowledge.count() == before
     check_log(tmp_path / "w", "run-1")
+
+
+ONE, LIKE_ONE = (
+    "Add a squeeze-and-excitation module after the last convolution of the block.",
+    "Add a squeeze-and-excitation module behind the very last convolution of the block.",
+)
+LARGER = "Use a larger depthwise kernel of 7x7 in place of the 3x3 convolution."
+
+
+def test_an_idea_that_nearly_repeats_one_of_another_library_counts_as_that_one(tmp_path):
+    small_list(tmp_path / "one.json", [ONE])
+    small_list(tmp_path / "two.json", [LIKE_ONE, LARGER])
+    for name in ("one", "two"):
+        read_library(tmp_path, tmp_path / f"{name}.json", name)
+    bare = (*SMALL, "search.library=['one','two']", "search.shipped_inspirations=false")
+    run_campaign(tmp_path, bare)
+    check_log(tmp_path)
+    [told] = [e.event for e in events(tmp_path) if e.type == "InspirationRepeated"]
+    assert (told.source, told.into_source) == ("library:two", "library:one") and 0.55 <= told.similarity < 1
+    views, _ = folded(tmp_path)
+    assert {row.text for row in views.knowledge.all()} == {ONE, LARGER}
+    assert len(views.knowledge.matrix()[0]) == views.knowledge.count() == 2
+    forgery = Forgery(tmp_path / "nader.db", "run-1")
+    [place] = [row["position"] for row in forgery.rows if row["type"] == "InspirationRepeated"]
+    (tmp_path / "forged").mkdir()
+    for path, value in (("$.inspiration", f"{told.inspiration}-2"), ("$.similarity", 0.9)):
+        forgery.write(Edit("change", place, path, value=value), tmp_path / "forged" / "nader.db")
+        found = verified(tmp_path / "forged").differences
+        assert "InspirationRepeated" in {d.event_type for d in found}, "libraries say which ideas they share"
+
+    run_campaign(tmp_path, (*bare, "reading.near_duplicate_words=0.99"), name="strict")
+    check_log(tmp_path, "strict")
+    assert folded(tmp_path, "strict")[0].knowledge.count() == 3, "the threshold is a library's own setting"
+    run_campaign(tmp_path, (*SMALL, "search.library=['one','two']", "search.reader=fixed-list"), name="none")
+    assert not [e for e in events(tmp_path, "none") if e.type == "InspirationRepeated"]
+
+
+def test_ideas_of_papers_are_compared_across_libraries_by_their_vectors(tmp_path):
+    for name, text in (("one", TEXTS[0]), ("two", RATHER_LIKE_IT)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.txt").write_text(paper(f"{text}"))
+    yes = "<reason>It designs blocks.</reason><verdict>yes</verdict>"
+    ideas = tuple(f"<inspiration>{text}</inspiration>" for text in (TEXTS[0], RATHER_LIKE_IT))
+    with serve(
+        Scenario(task_answers={"judge_relevance": (yes,) * 2, "extract_inspirations": ideas})
+    ) as server:
+        model = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+        for name in ("one", "two"):
+            read_library(tmp_path, tmp_path / name, name, model)
+    bare = (*SMALL, "search.library=['one','two']", "search.shipped_inspirations=false")
+    one, two = HashedNgrams(1024).vectors([TEXTS[0], RATHER_LIKE_IT])
+    for least, count in ((float(one @ two) - 0.01, 1), (float(one @ two) + 0.01, 2)):
+        run_campaign(tmp_path, (*bare, f"reading.near_duplicate={least}"), name=f"run-{count}")
+        check_log(tmp_path, f"run-{count}")
+        assert folded(tmp_path, f"run-{count}")[0].knowledge.count() == count
 
 
 def test_ideas_of_two_libraries_count_once_each_whatever_their_ids(tmp_path):

@@ -11,7 +11,6 @@ from typing import Any
 from actors.divergence import first_difference
 from actors.history import History
 from events import Envelope
-from store.lineage import Segment
 from store.projections import Views
 from store.projections.ledger import Totals
 from store.projections.tree import Candidate
@@ -164,7 +163,7 @@ class Side:
     """Settings (dotted) whose values differ from the other's, with this one's."""
     designer: str
     candidates: tuple[Candidate, ...]
-    """Those whose proposal the other does not share, in order."""
+    """Those that were proposed, designed, trained or given up after the parting, in order."""
     best: Candidate | None
     spent: Totals
     """After the parting."""
@@ -180,7 +179,9 @@ class Diff:
     first: Decision | None
     """The first decision after the parting that both made, and made differently."""
     same_designs: tuple[tuple[str, str], ...]
-    """Pairs of candidates, one of each side, with the same canonical digest."""
+    """Pairs of candidates, one of each side and each designed after the parting, with the same canonical
+    digest.
+    """
 
 
 def diff(
@@ -191,8 +192,11 @@ def diff(
     """Compare two runs, which may lie in one log or in two."""
     shared = shared_position(logs, runs)
     after = tuple([e for e in history.events if e.position > shared] for _, history in folded)
-    sides = tuple(_side(runs[n], folded[n][0], folded[1 - n][0], after[n], shared) for n in (0, 1))
-    digests = [{c.digest: c.id for c in reversed(side.candidates) if c.digest} for side in sides]
+    heads = [log.head(run).position for log, run in zip(logs, runs, strict=True)]
+    sides = tuple(
+        _side(runs[n], folded[n][0], folded[1 - n][0], after[n], (shared, heads[n])) for n in (0, 1)
+    )
+    digests = [_designed(side.candidates, events) for side, events in zip(sides, after, strict=True)]
     same = tuple((digests[0][key], digests[1][key]) for key in digests[0] if key in digests[1])
     return Diff(shared, (sides[0], sides[1]), _first_decision(after[0], after[1]), same)
 
@@ -200,13 +204,10 @@ def diff(
 def shared_position(logs: tuple[Reader, Reader], runs: tuple[str, str]) -> int:
     """The last position that two histories have in common.
 
-    In one log the lineages tell it; in two, the hashes do: equal hashes at a position mean equal histories
-    up to it.
+    The hashes tell it: equal hashes at a position mean equal histories up to it, in one log or in two. The
+    lineages of one log would not do, because a history that was imported under another name is there twice.
     """
-    heads = [log.head(run).position for log, run in zip(logs, runs, strict=True)]
-    if logs[0].path.resolve() == logs[1].path.resolve():
-        return min(_shared_lineage(logs[0].lineage(runs[0]), logs[0].lineage(runs[1])), *heads)
-    low, high = 0, min(heads)
+    low, high = 0, min(log.head(run).position for log, run in zip(logs, runs, strict=True))
     while low < high:
         middle = (low + high + 1) // 2
         equal = logs[0].at(runs[0], middle).hash == logs[1].at(runs[1], middle).hash
@@ -214,23 +215,28 @@ def shared_position(logs: tuple[Reader, Reader], runs: tuple[str, str]) -> int:
     return low
 
 
-def _shared_lineage(first: Sequence[Segment], second: Sequence[Segment]) -> int:
-    shared = 0
-    for one, other in zip(first, second, strict=False):
-        if one.branch != other.branch:
-            break
-        shared = min(one.end, other.end)
-        if one.end != other.end:
-            break
-    return shared
+_DESIGNED = ("BaseDesigned", "DesignReady")
+_FOUND = (
+    *_DESIGNED,
+    "ProposalMade",
+    "DuplicateRecognised",
+    "DesignAbandoned",
+    "CandidateTrained",
+    "CandidateFailed",
+)
+"""Events by which a candidate comes to something."""
 
 
-def _side(run: str, views: Views, other: Views, after: Sequence[Envelope], shared: int) -> Side:
+def _side(run: str, views: Views, other: Views, after: Sequence[Envelope], stretch: tuple[int, int]) -> Side:
+    """One side, whose own stretch of history goes from the shared position to its head. Its length is no
+    number of `after`: a fold may leave epochs out.
+    """
     mine, theirs = (dict(flat(side.status.settings())) for side in (views, other))
-    own = {e.correlation for e in after if e.type in ("ProposalMade", "BaseDesigned")}
+    own = {e.data()["candidate"] for e in after if e.type in _FOUND}
+    shared, head = stretch
     return Side(
         run,
-        len(after),
+        head - shared,
         {
             key: mine.get(key)
             for key in sorted(mine.keys() | theirs.keys())
@@ -241,6 +247,12 @@ def _side(run: str, views: Views, other: Views, after: Sequence[Envelope], share
         views.best(),
         _since(views, shared),
     )
+
+
+def _designed(candidates: Sequence[Candidate], after: Sequence[Envelope]) -> dict[str, str]:
+    """The first of the candidates of each digest, of those that were designed in `after`."""
+    new = {e.data()["candidate"] for e in after if e.type in _DESIGNED}
+    return {c.digest: c.id for c in reversed(candidates) if c.digest and c.id in new}
 
 
 def _since(views: Views, position: int) -> Totals:

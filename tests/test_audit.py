@@ -1,15 +1,20 @@
 """What the log alone answers: why, how, and where two runs part."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
 
 from nader.audit import Diff, chain, diff, shared_position, trace, why
 from nader.forks import fork
+from nader.portable import export_log, import_log
 from nader.workspace import Workspace, fold
+from store import Log
 from tests.e2e.campaigns import SMALL, events, folded, resume_campaign, run_campaign
 from tests.e2e.simulation import SimulatedBackend
+
+ENDS = ("CandidateTrained", "CandidateFailed")
 
 
 def compared(one: tuple[Path, str], other: tuple[Path, str]) -> Diff:
@@ -43,8 +48,6 @@ def test_another_seed_shows_in_the_settings_and_in_the_first_decision(campaign: 
 
 
 def test_forks_of_forks_part_where_the_lineages_do(campaign: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(campaign, tmp_path / "w")
     place = Workspace(tmp_path / "w")
     for parent, at, name in (("run-1", 120, "a"), ("run-1", 140, "b"), ("a", 122, "c"), ("b", 110, "d")):
@@ -63,10 +66,52 @@ def test_forks_of_forks_part_where_the_lineages_do(campaign: Path, tmp_path: Pat
 
 
 def test_a_copied_log_shares_all_of_its_history(campaign: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(campaign, tmp_path / "w")
     assert compared((campaign, "run-1"), (tmp_path / "w", "run-1")).shared == events(campaign)[-1].position
+
+
+def test_a_history_that_was_imported_under_another_name_is_known_again(
+    campaign: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(campaign, tmp_path / "w")
+    place = Workspace(tmp_path / "w")
+    asyncio.run(fork(place, "run-1", 120, name="a"))
+    with place.reader() as log:
+        export_log(log, ["run-1", "a"], tmp_path / "all.zst")
+
+    async def bring_in() -> None:
+        async with Log.open(place.log) as log:
+            await import_log(log, tmp_path / "all.zst", "col-")
+
+    asyncio.run(bring_in())
+    asyncio.run(fork(place, "col-run-1", 130, name="b"))
+    with place.reader() as log:
+        head, end = log.head("run-1").position, log.head("a").position
+        pairs = {("run-1", "col-run-1"): head, ("a", "col-a"): end, ("run-1", "b"): 130, ("col-a", "b"): 120}
+        assert {pair: shared_position((log, log), pair) for pair in pairs} == pairs
+    found = compared((place.path, "run-1"), (place.path, "col-run-1"))
+    assert [(side.events, side.candidates) for side in found.sides] == [(0, ()), (0, ())]
+
+
+def test_every_event_since_the_parting_counts_epochs_too_and_so_does_every_result(
+    campaign: Path, tmp_path: Path
+) -> None:
+    """The fork leaves before a design that is there already is trained: each trains it for itself."""
+    shutil.copytree(campaign, tmp_path / "w")
+    place = Workspace(tmp_path / "w")
+    queued = next(e for e in events(campaign) if e.type == "DesignReady" and e.correlation != "base")
+    asyncio.run(fork(place, "run-1", queued.position, name="a", sets=["training.hopeless=true"]))
+    resume_campaign(place.path, "a")
+    with place.reader() as log:
+        heads = [log.head(name).position for name in ("run-1", "a")]
+        folds = [fold(log, name, epochs=False) for name in ("run-1", "a")]
+        found = diff((log, log), ("run-1", "a"), (folds[0], folds[1]))
+    assert [side.events for side in found.sides] == [head - queued.position for head in heads]
+    for side in found.sides:
+        assert queued.correlation in [candidate.id for candidate in side.candidates]
+        trained = {e.correlation for e in events(place.path, side.run)[queued.position :] if e.type in ENDS}
+        assert trained == {c.id for c in side.candidates if c.trained or c.failed}
+    assert queued.correlation not in [one for one, _ in found.same_designs], "designed before the parting"
 
 
 def test_every_events_causes_lead_to_the_campaigns_start(campaign: Path) -> None:

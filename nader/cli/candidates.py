@@ -72,6 +72,17 @@ def figures_line(candidate: Candidate, base: Candidate | None = None) -> Text:
     return line
 
 
+def became(candidate: Candidate, base: Candidate | None = None) -> Text:
+    """What became of a candidate: its figures if it was trained itself, else its stage and its size."""
+    if candidate.stage is Stage.TRAINED:
+        return figures_line(candidate, base)
+    said = status_text(candidate)
+    if candidate.params is not None:
+        size = f"  {count(candidate.params)} parameters, {count(candidate.macs)} MACs"
+        said.append(size, style="dim")
+    return said
+
+
 def short_figures(candidate: Candidate, base: Candidate | None = None) -> Text:
     """As `figures_line`, for where there is little room."""
     line = Text()

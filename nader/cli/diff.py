@@ -10,7 +10,7 @@ from rich.text import Text
 
 from nader.audit import Diff, Side
 from nader.audit import diff as compare
-from nader.cli.candidates import candidate_json, figures_line
+from nader.cli.candidates import became, candidate_json, figures_line
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from nader.cli.output import clean, facts, heading, indented, print_json, short, stdout
 from nader.cli.reading import open_run
@@ -31,6 +31,9 @@ def diff(
 ) -> None:
     """Show where two runs part: the last event they share, the settings that differ, the first decision
     that differs, and the candidates, best result and cost of each from there on.
+
+    A candidate is told where it was proposed, designed, trained or given up after the parting. A history that
+    was imported under another name is known again.
     """
     with ExitStack() as stack:
         a = stack.enter_context(open_run(workspace, run_a))
@@ -83,7 +86,7 @@ def _print_side(console: Console, side: Side) -> None:
         rows.append(("best", Text.assemble((clean(side.best.id), "cyan"), "  ", figures_line(side.best))))
     console.print(facts(rows))
     for candidate in side.candidates[:_SHOWN]:
-        said = Text.assemble((f"{clean(candidate.id):<7}", "cyan"), figures_line(candidate))
+        said = Text.assemble((f"{clean(candidate.id):<7}", "cyan"), became(candidate))
         indented(console, said.append(f"  {short(candidate.suggestion, 80)}", style="dim"), 2)
     if len(side.candidates) > _SHOWN:
         console.print(Text(f"  … {len(side.candidates) - _SHOWN} more", style="dim"))

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from nader.audit import Why
 from nader.audit import why as find_why
-from nader.cli.candidates import candidate_json, figures_line
+from nader.cli.candidates import became, candidate_json, figures_line
 from nader.cli.log import event_json, event_line
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunOption, WorkspaceOption
 from nader.cli.output import clean, facts, heading, indented, print_json, stdout
@@ -37,10 +37,10 @@ def why(
 
 def _print(console: Console, why: Why) -> None:
     base = why.ancestors[-1] if why.ancestors else why.candidate
-    console.print(
-        Text.assemble((clean(why.candidate.id), "bold cyan"), "  ", figures_line(why.candidate, base))
-    )
+    console.print(Text.assemble((clean(why.candidate.id), "bold cyan"), "  ", became(why.candidate, base)))
     rows: list[tuple[str, Any]] = []
+    if why.candidate.failed:
+        rows.append(("reason", clean(why.candidate.reason)))
     if why.candidate.suggestion:
         rows.append(("idea", clean(why.candidate.suggestion)))
     if why.inspiration is not None:

@@ -1,5 +1,6 @@
 """Commands that show a run: for people in 80 columns, for programs with stable keys."""
 
+import asyncio
 import itertools
 import json
 import re
@@ -10,9 +11,11 @@ from rich.cells import cell_len
 
 from events import Envelope
 from nader.cli.tree import pareto_front
+from nader.forks import fork
+from nader.workspace import Workspace
 from store.projections.tree import Candidate, Stage
 from tests.cli.conftest import Nader
-from tests.e2e.campaigns import folded
+from tests.e2e.campaigns import SMALL, folded, run_campaign
 
 CANDIDATE_KEYS = {
     "id", "parent", "round", "index", "status", "outcome", "best", "digest", "original", "width",
@@ -149,6 +152,38 @@ def test_why_leads_from_the_proposal_to_the_campaigns_start_and_names_the_paper(
 def test_why_the_base_is_there_is_the_campaigns_start(nader: Nader, finished: Path) -> None:
     told = nader("why", "base", "-r", "run-1", "--json", "-w", finished).json
     assert [event["type"] for event in told["chain"]] == ["BaseDesigned", "CampaignStarted"]
+
+
+def test_why_says_that_a_candidate_failed_and_what_a_duplicate_is(
+    nader: Nader, finished: Path, tmp_path: Path
+) -> None:
+    views, _ = folded(finished, "run-1")
+    failed = next(c for c in views.tree.candidates() if c.failed)
+    said = nader("why", failed.id, "-r", "run-1", "-w", finished).out
+    assert f"{failed.id}  failed: {failed.failure}" in said and failed.reason in " ".join(said.split())
+    run, twice, original = duplicate_in(tmp_path)
+    first = nader("why", twice, "-r", run, "-w", tmp_path).out.splitlines()[0]
+    assert first.startswith(f"{twice}  same as {original}") and "validation" not in first
+    assert nader("show", twice, "-r", run, "-w", tmp_path).out.startswith(f"{twice}  same as {original}")
+
+
+def test_diff_says_what_became_of_each_candidate(nader: Nader, tmp_path: Path) -> None:
+    run, twice, original = duplicate_in(tmp_path)
+    asyncio.run(fork(Workspace(tmp_path), run, 3, name="other"))
+    out = nader("diff", run, "other", "-w", tmp_path).out
+    row = next(line for line in out.splitlines() if line.split()[:1] == [twice])
+    assert f"same as {original}" in row and "validation" not in row
+
+
+def duplicate_in(folder: Path) -> tuple[str, str, str]:
+    """Run campaigns until an idea leads to a design that is there already: run, its id, the original's."""
+    for seed in range(30):
+        run = f"seed-{seed}"
+        run_campaign(folder, (*SMALL, "search.candidates=6", f"seed={seed}"), name=run)
+        for candidate in folded(folder, run)[0].tree.candidates():
+            if candidate.original is not None:
+                return run, candidate.id, candidate.original
+    raise AssertionError("none of the campaigns made a design twice")
 
 
 def test_the_log_is_filtered_by_actor_type_candidate_and_range(nader: Nader, finished: Path) -> None:

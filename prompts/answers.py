@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Collection
 from typing import Any
@@ -13,10 +14,21 @@ from prompts.forms import ANSWERS, unique
 from prompts.message import Message
 from prompts.reading import fenced, reasoning_in, without_reasoning
 from prompts.template import load
-from prompts.values import Answer, Ranking
+from prompts.values import Answer, Ranking, Tip
 
 LONGEST = 400_000
 """Characters that an answer may have; more is not an answer to any of our questions."""
+
+_TAG_OF: dict[str, dict[str, tuple[str, ...]]] = {
+    "relevance": {"relevant": ("verdict",)},
+    "inspirations": {"inspirations": ("inspiration",)},
+    "ranking": {"ids": ("ranking",)},
+    "proposals": {"proposals": ("proposal",)},
+    "tip": {"text": ("tip", "suggestion")},
+    "suggestion": {"text": ("tip", "suggestion")},
+    "judgement": {"follows": ("verdict",)},
+}
+"""By form and field: the names of tags under which models write the field where they write JSON unasked."""
 
 
 def parse_answer(template: str, text: str, *, ids: Collection[str] | None = None) -> Answer:
@@ -91,17 +103,27 @@ def _from_json(form: str, said: str) -> Answer | None:
             value = json.loads(body)
         except (ValueError, RecursionError):
             continue
-        model = ANSWERS[form].model
         if isinstance(value, dict):
-            value = {k: v for k, v in value.items() if k in model.model_fields}
-            if "ids" in value and isinstance(value["ids"], list):
-                value["ids"] = [str(i) for i in value["ids"]]
             try:
-                answer = model.model_validate(value)
+                answer = ANSWERS[form].model.model_validate(_by_field(form, value))
             except ValidationError:
                 continue
+            if isinstance(answer, Tip):  # as long as one in a tag may be, and without its markup too
+                return ANSWERS[form].read(f"<tip>{html.escape(answer.text)}</tip>")
             return unique(answer) if isinstance(answer, Ranking) else answer
     return None
+
+
+def _by_field(form: str, value: dict[str, Any]) -> dict[str, Any]:
+    """What a JSON object says, by the fields of the form; under the names of the form's tags too."""
+    fields = {}
+    for field in ANSWERS[form].model.model_fields:
+        names = [name for name in (field, *_TAG_OF.get(form, {}).get(field, ())) if name in value]
+        if names:
+            fields[field] = value[names[0]]
+    if isinstance(fields.get("ids"), list):
+        fields["ids"] = [str(i) for i in fields["ids"]]
+    return fields
 
 
 def _strict(schema: Any) -> Any:

@@ -29,6 +29,14 @@ _YES = re.compile(r"\b(yes|true|relevant|follows)\b", re.IGNORECASE)
 _NO = re.compile(r"\b(no|not|false|irrelevant)\b", re.IGNORECASE)
 _ITEM = re.compile(r"^[ \t]*(?:[-*•]|\(?\d{1,3}[.)\]:])[ \t]+(\S.*)$", re.MULTILINE)
 _ID = re.compile(r"[A-Za-z0-9][\w.:/-]*")
+_RANKED = re.compile(
+    r"^[ \t]*(?:[-*•]|\(?\d{1,3}[.)\]:])[ \t]+"
+    r"(?:[*`]*\[([^\]\s]+)\]|[*`]+([\w./-]+)[*`:]+|([\w./-]+)[ \t]*(?:[:–—]|- |$))"
+)
+"""A line of a list that begins with an id: `1. [b] because …`, `- **b**: …`, `2) b`."""
+_BOLD = re.compile(r"\*\*(.+?)\*\*", re.DOTALL)
+_LABEL = re.compile(r"^[\s>#*_]*(?:tip|suggestion)[*_]*[ \t]*[:\n][\s*_]*", re.IGNORECASE)
+"""What a tip begins with that is no part of it: `**Tip:**`, `### Suggestion`."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +108,23 @@ def _ranking(said: str) -> Answer:
     if bodies:
         body = bodies[-1]
     else:
-        lists = [found for line in said.splitlines() if len(found := _listed(line)) > 1]
-        if not lists:
+        body = ", ".join(_last_list(said))
+        if not body:
             raise AnswerError("The answer holds no ranking.")
-        body = ", ".join(lists[-1])
     return unique(Ranking(ids=tuple(_ID.findall(unfence(body)))))
+
+
+def _last_list(said: str) -> list[str]:
+    """The ids of the last list in a text, which stands on one line, or has a line for each id."""
+    found: list[str] = []
+    in_lines = False
+    for line in said.splitlines():
+        if ranked := _RANKED.match(line):
+            found = [*(found if in_lines else ()), ranked[1] or ranked[2] or ranked[3]]
+            in_lines = True
+        elif len(on_one_line := _listed(line)) > 1:
+            found, in_lines = on_one_line, False
+    return found
 
 
 def _listed(line: str) -> list[str]:
@@ -162,7 +182,7 @@ def _title(graph: str) -> str:
 def _tip(said: str) -> Answer:
     bodies = tagged(said, "tip") or tagged(said, "suggestion")
     text = bodies[-1] if bodies else said.strip().split("\n\n")[-1]
-    line = " ".join(text.split())
+    line = " ".join(_LABEL.sub("", _BOLD.sub(r"\1", text)).split())
     if not bodies and len(line.split()) > 2 * WORDS_OF_A_SUGGESTION:
         raise AnswerError("The answer holds no tip.")
     return Tip(text=line)

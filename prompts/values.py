@@ -23,18 +23,24 @@ class Relevance(Answer):
 class Inspirations(Answer):
     """Ideas found in a paper, or none."""
 
+    reason: str = ""
+    """Thoughts before the answer, where it came as JSON: a schema leaves no other place for them."""
     inspirations: tuple[Annotated[str, Field(min_length=1)], ...]
 
 
 class Ranking(Answer):
     """Ids of inspirations, the most useful first, none twice."""
 
+    reason: str = ""
+    """Thoughts before the answer, where it came as JSON: a schema leaves no other place for them."""
     ids: tuple[str, ...] = Field(min_length=1)
 
 
 class Proposals(Answer):
     """Modifications proposed without literature."""
 
+    reason: str = ""
+    """Thoughts before the answer, where it came as JSON: a schema leaves no other place for them."""
     proposals: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
 
 

@@ -125,6 +125,12 @@ def test_stem_and_downsample_are_told_apart(text: str) -> None:
         ('```json\n{"ids": ["b", "c"], "why": "so"}\n```', ("b", "c")),
         ("<think>a, b</think><ranking>c, x, b</ranking>", ("c", "b")),
         ("<ranking>a, b</ranking><reasoning>c is worse</reasoning>", ("a", "b")),
+        ('{"reason": "c is worse", "ids": ["a", "b"]}', ("a", "b")),
+        ('{"ranking": ["b", "a"]}', ("b", "a")),
+        ("Depth, width and gates:\n\n1. [b] because it adds a, c\n   twice.\n2. [a] is simple", ("b", "a")),
+        ("- **b**: adds a gate\n- **c**: none yet", ("b", "c")),
+        ("2) b\n1) a", ("b", "a")),
+        ("- [a] is weak\n- [b] is strong\n\nSo: b, a", ("b", "a")),
     ],
 )
 def test_rankings(text: str, ids: tuple[str, ...]) -> None:
@@ -190,6 +196,36 @@ def test_a_tip_is_one_line_and_a_suggestion_is_short() -> None:
         parse_answer("reflect_loss", f"<tip>{'word ' * 60}</tip>")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**Tip:** Do x twice.",
+        "**Tip: Do x twice.**",
+        "<tip>**Tip**: Do x twice.</tip>",
+        "### Tip\nDo **x** twice.",
+        "Suggestion: Do x twice.",
+        '{"tip": "Do x twice."}',
+        '```json\n{"text": "**Tip:** Do x twice."}\n```',
+        '{"suggestion": "Do x twice."}',
+    ],
+)
+@pytest.mark.parametrize("name", ["reflect_invalid", "reflect_loss"])
+def test_a_tip_comes_without_its_markup(text: str, name: str) -> None:
+    assert parse_answer(name, text).text == "Do x twice."
+
+
+def test_a_suggestion_in_json_may_be_no_longer_than_one_in_a_tag() -> None:
+    with pytest.raises(AnswerError, match="has 60 words, and may have 50"):
+        parse_answer("reflect_loss", json.dumps({"tip": "word " * 60}))
+
+
+def test_json_under_the_names_of_the_tags_is_read() -> None:
+    assert parse_answer("judge_relevance", '{"reason": "r", "verdict": "no"}').relevant is False
+    assert parse_answer("judge_modification", '{"verdict": "yes"}').follows is True
+    assert parse_answer("propose_freely", '{"proposal": ["Add a gate."]}').proposals == ("Add a gate.",)
+    assert parse_answer("extract_inspirations", '{"inspiration": []}').inspirations == ()
+
+
 def test_code_is_taken_from_tag_or_fence() -> None:
     code = "import torch\n\nclass Cell:\n    def forward(self, x):\n        return x"
     for text in (
@@ -243,6 +279,9 @@ def test_schemas_are_what_structured_output_accepts(name: str) -> None:
         assert prompts.load(name).answer in {"block", "stem_and_downsample", "code", "tip", "suggestion"}
         return
     assert schema["additionalProperties"] is False and schema["required"] == list(schema["properties"])
+    assert schema["required"][0] == "reason", (
+        "a schema leaves no room to think but in a field before the answer"
+    )
     assert not {"default", "minItems", "minLength", "$ref"} & set(
         json.dumps(schema).replace('"', " ").split()
     )

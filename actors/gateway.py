@@ -24,9 +24,11 @@ from events.llm import (
 )
 from nader.llm import (
     Attempt,
+    BackendKind,
     Budget,
     BudgetExceeded,
     ChatBackend,
+    ChatReply,
     ChatRequest,
     Embedder,
     ErrorKind,
@@ -152,6 +154,8 @@ class Gateway(Effector):
             attempts=reply.attempts,
             uncertain_tokens=reply.uncertain_tokens,
             uncertain_cost=reply.uncertain_cost,
+            temperature=asked.temperature if _takes_temperature(backend, reply) else None,
+            adjustments=reply.adjustments,
         )
 
     def _question(self, ctx: EffectorContext, asked: ChatRequested, backend: str) -> ChatRequest:
@@ -283,6 +287,11 @@ class Embedding(Effector):
     async def close(self) -> None:
         """Give back connections."""
         await self._embedder.aclose()
+
+
+def _takes_temperature(backend: ChatBackend, reply: ChatReply) -> bool:
+    """Whether a temperature was sent: a rule and a person have none."""
+    return backend.kind is BackendKind.OPENAI and "temperature" not in reply.adjustments
 
 
 async def _told(ctx: EffectorContext, event: Event) -> None:

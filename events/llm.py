@@ -89,6 +89,16 @@ class ChatCompleted(Event):
     uncertain_cost: float = 0.0
     reused: str = ""
     """`branch:position` of the recorded answer that was taken, at a fork with --reuse."""
+    temperature: float | None = None
+    """As it was sent; None where it was left to the server, and in events of before this was told."""
+    adjustments: tuple[str, ...] = ()
+    """Parameters that the model does not take and that were left out or renamed (`max_tokens`); `structured`
+    is the schema of the answer.
+    """
+    version: ClassVar[int] = 2
+    upcasters: ClassVar[dict[int, Upcaster]] = {
+        1: lambda data: {**data, "temperature": None, "adjustments": []}
+    }
 
 
 class ChatFailed(Event):

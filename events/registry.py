@@ -102,7 +102,7 @@ def decode(type_name: str, version: int, payload: str) -> Event:
             event: Event = cls.__pydantic_validator__.validate_json(payload)
             return event
         data = json.loads(payload)
-        for step in range(version, cls.version):
+        for step in range(version, cls.version if isinstance(data, dict) else version):
             data = cls.upcasters[step](data)
         return cls.model_validate(data)
     except (ValidationError, ValueError, RecursionError) as error:

@@ -1,6 +1,6 @@
 """What an event says, in one line for a person."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from events import Envelope, EventError
@@ -39,8 +39,13 @@ def _try(e: Any) -> str:
 def _gained(e: Any) -> str:
     """What came of a modification, of a lesson."""
     if e.gain is None:
-        return f"{e.candidate}, made from {e.parent}, {'failed' if e.outcome == 'failed' else 'came to no design'}"
+        what = "failed" if e.outcome == "failed" else "came to no design"
+        return f"{e.candidate}, made from {e.parent}, {what}"
     return f"{e.candidate} gained {e.gain:+.2f} points over {e.parent}"
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 def _or(text: str, other: str) -> str:
@@ -116,6 +121,7 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "ChatAttempted": lambda e: _try(e),
     "ChatCompleted": lambda e: (
         f"{_or(e.model, e.backend)} answered: {_cost(e)}, {duration(e.latency)}"
+        f"{f', not accepted: {_list(e.adjustments)}' if e.adjustments else ''}"
         f"{f', taken from {e.reused}' if e.reused else ''}"
     ),
     "ChatFailed": lambda e: (

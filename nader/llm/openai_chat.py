@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ class OpenAIChat:
 
     `structured` sends the answer's JSON schema, where the prompt has one: `on` always, `auto` until the
     server rejects it, `off` never. Parameters that a server rejects (seed, temperature, max_tokens) are left
-    out or renamed from then on, and the reply's `adjustments` say so.
+    out or renamed for that model from then on, and the reply's `adjustments` say so.
     """
 
     name = "openai"
@@ -49,7 +50,8 @@ class OpenAIChat:
         self._structured = structured
         self._extra = dict(extra_body or {})
         self._schema_of = schema_of
-        self._rejected: set[str] = set()
+        self._rejected: dict[str, set[str]] = defaultdict(set)
+        """By model: of two behind one endpoint, often only one takes a temperature."""
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """One attempt. Raises LLMError, retriable at once where it has just learnt what to leave out."""
@@ -57,10 +59,10 @@ class OpenAIChat:
         try:
             answer = await self.connection.ask(self._api, body, deadline_s=request.deadline_s)
         except LLMError as error:
-            raise self._learnt(error, body) from error.__cause__
+            raise self._learnt(error, body, request) from error.__cause__
         reply = chat_reply(answer) if self._api == "chat" else response_reply(answer)
         return reply.model_copy(
-            update={"model": reply.model or request.model, "adjustments": tuple(sorted(self._rejected))}
+            update={"model": reply.model or request.model, "adjustments": self._adjustments(request)}
         )
 
     async def aclose(self) -> None:
@@ -72,9 +74,10 @@ class OpenAIChat:
             "model": request.model,
             "messages": [message.model_dump() for message in request.messages],
         }
-        limit = "max_completion_tokens" if "max_tokens" in self._rejected else "max_tokens"
+        rejected = self._rejected[request.model]
+        limit = "max_completion_tokens" if "max_tokens" in rejected else "max_tokens"
         body[limit] = request.max_tokens
-        if request.seed is not None and "seed" not in self._rejected:
+        if request.seed is not None and "seed" not in rejected:
             body["seed"] = request.seed
         schema = self._schema(request)
         if schema is not None:
@@ -98,7 +101,7 @@ class OpenAIChat:
         return self._common(request, body)
 
     def _common(self, request: ChatRequest, body: dict[str, Any]) -> dict[str, Any]:
-        if request.temperature is not None and "temperature" not in self._rejected:
+        if request.temperature is not None and "temperature" not in self._rejected[request.model]:
             if not math.isfinite(request.temperature):
                 raise LLMError(ErrorKind.BAD_REQUEST, f"temperature {request.temperature} is not a number.")
             body["temperature"] = request.temperature
@@ -107,11 +110,22 @@ class OpenAIChat:
         return body
 
     def _schema(self, request: ChatRequest) -> dict[str, Any] | None:
-        if self._structured == "off" or "structured" in self._rejected:
+        if self._structured == "off" or "structured" in self._rejected[request.model]:
             return None
         return self._schema_of(request.prompt)
 
-    def _learnt(self, error: LLMError, body: Mapping[str, Any]) -> LLMError:
+    def _adjustments(self, request: ChatRequest) -> tuple[str, ...]:
+        """Which parameters of this request its model does not take; those that it does not have are none."""
+        chat = self._api == "chat"
+        asked = {
+            "structured": self._structured != "off" and self._schema_of(request.prompt) is not None,
+            "max_tokens": chat,
+            "temperature": request.temperature is not None,
+            "seed": chat and request.seed is not None,
+        }
+        return tuple(sorted(name for name in self._rejected[request.model] if asked[name]))
+
+    def _learnt(self, error: LLMError, body: Mapping[str, Any], request: ChatRequest) -> LLMError:
         """The error, to be retried at once where it names a parameter that we can do without."""
         if error.kind is not ErrorKind.BAD_REQUEST:
             return error
@@ -125,6 +139,6 @@ class OpenAIChat:
         for name, words in _NAMES.items():
             droppable = name != "structured" or self._structured == "auto"
             if sent[name] and droppable and any(word in said for word in words):
-                self._rejected.add(name)
+                self._rejected[request.model].add(name)
                 return LLMError(error.kind, error.message, retriable=True, retry_after=0.0)
         return error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nader.cli.sentences import sentence
 from nader.errors import SettingsError
 from nader.llm import cost
 from nader.workspace import Workspace
@@ -53,6 +54,30 @@ def test_the_log_shows_prompts_answers_model_tokens_and_latency(tmp_path):
         stats["prompt_tokens"] + stats["completion_tokens"] + stats["embedding_tokens"]
     )
     assert total.unknown_price_calls > 0, "the price of `scripted` is not known, and the ledger says so"
+
+
+def test_the_log_says_what_was_sent_to_a_model_that_does_not_take_every_parameter(tmp_path):
+    chosen = ("llm.models={proposer='o-mini'}", "llm.temperatures={modifier=0.25}")
+    rejects = {"o-mini": ("temperature", "max_tokens")}
+    with serve(Scenario(models=("scripted", "o-mini"), rejects_of=rejects)) as server:
+        run_campaign(tmp_path, settings(server, *chosen))
+        bodies = list(server.bodies)
+    check_log(tmp_path)
+    log = events(tmp_path)
+    agents = {e.position: e.event.agent for e in log if e.type == "ChatRequested"}
+    told = {
+        (agents[e.causation], e.event.temperature, e.event.adjustments)
+        for e in log
+        if e.type == "ChatCompleted"
+    }
+    assert {row for row in told if row[0] != "reflector"} == {
+        ("proposer", None, ("max_tokens", "temperature")),
+        ("modifier", 0.25, ()),
+    }
+    assert {b.get("temperature") for b in bodies if b["model"] == "scripted"} >= {0.25}
+    assert all("temperature" in b and "max_tokens" in b for b in bodies if b["model"] == "scripted")
+    lines = [sentence(e) for e in log if e.type == "ChatCompleted"]
+    assert any("not accepted: max_tokens, temperature" in line for line in lines)
 
 
 def test_a_campaign_of_twenty_ends_through_every_fault_and_the_ledger_equals_the_servers_count(tmp_path):

@@ -143,6 +143,30 @@ def test_a_parameter_the_server_rejects_is_left_out_from_then_on(rejected: str, 
         anyio.run(run, server)
 
 
+def test_what_one_model_rejects_is_still_sent_to_another() -> None:
+    async def run(server: ScriptedServer) -> None:
+        backend = chat_on(server, structured="auto")
+        values = {"inspirations": "[a] x\n[b] y"}
+        strict, plain = (
+            ask("rank_inspirations", model=model, seed=1, temperature=0.5, values=values)
+            for model in ("o-mini", "scripted")
+        )
+        for _ in range(2):
+            with pytest.raises(LLMError):
+                await backend.chat(strict)
+        assert (await backend.chat(strict)).adjustments == ("max_tokens", "temperature")
+        assert (await backend.chat(plain)).adjustments == ()
+        unheated = strict.model_copy(update={"temperature": None})
+        assert (await backend.chat(unheated)).adjustments == ("max_tokens",), "nothing was left out of it"
+        await backend.aclose()
+        sent = server.bodies[-2]
+        assert (sent["temperature"], sent["seed"]) == (0.5, 1) and "max_completion_tokens" not in sent
+
+    rejects = {"o-mini": ("temperature", "max_tokens")}
+    with serve(Scenario(models=("scripted", "o-mini"), rejects_of=rejects)) as server:
+        anyio.run(run, server)
+
+
 def test_structured_output_that_is_on_is_not_given_up() -> None:
     with serve(Scenario(rejects=("response_format",))) as server:
         error = outcome(server, request=ask("judge_relevance"), structured="on")

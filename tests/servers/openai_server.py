@@ -258,7 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
         if body["model"] not in scenario.models:
             self._fail(404, "model_not_found", f"The model '{body['model']}' does not exist")
             return None
-        for name in scenario.rejects:
+        for name in (*scenario.rejects, *scenario.rejects_of.get(body["model"], ())):
             if name in body:
                 self._fail(400, "unsupported_parameter", f"Unsupported parameter: '{name}'.", param=name)
                 return None

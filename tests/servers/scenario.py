@@ -97,6 +97,8 @@ class Scenario(BaseModel):
     dimension: int = Field(default=64, ge=2)
     rejects: tuple[str, ...] = ()
     """Parameters answered with 400."""
+    rejects_of: dict[str, tuple[str, ...]] = {}
+    """As `rejects`, of single models."""
     key: str = ""
     """The key to be sent; none is asked for where empty."""
     context_length: int | None = 32768

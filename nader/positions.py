@@ -2,9 +2,13 @@
 
 import difflib
 import re
-from datetime import date, datetime, time
+import time
+from dataclasses import dataclass
+from datetime import datetime
 
 from actors.history import History
+from events import is_time
+from events.training import RetrainingRecorded
 from nader.errors import WorkspaceError
 from nader.workspace import fold
 from store.projections import Views
@@ -20,7 +24,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "closed": ("CandidateClosed",),
 }
 """A candidate's stages, and the events that mark them."""
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\Z")
+_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:.([0-9:.,]*).*)?")
 
 
 class PositionError(WorkspaceError):
@@ -45,16 +50,19 @@ def find_candidate(views: Views, name: str, upto: int | None = None) -> Candidat
     raise WorkspaceError(f"this run has no candidate {name!r}; {hint}{more}")
 
 
-def find_position(words: str, log: Reader, branch: str, views: Views, history: History) -> int:
+def find_position(
+    words: str, log: Reader, branch: str, views: Views, history: History, *, first: bool = False
+) -> int:
     """The position that words name in a branch's history.
 
-    A number; `head`; a candidate or `best` (the last event about it); `CANDIDATE:STAGE` with a stage of
-    `STAGES`; or a time (ISO 8601, or HH:MM of today; local unless it says otherwise): the last event by then.
+    A number; `head`; a candidate or `best` (the last event of its making); `CANDIDATE:STAGE` with a stage of
+    `STAGES`; or a time (ISO 8601, or HH:MM of the day of the last event; local unless it says otherwise): the
+    last event by its end (14:30 lasts until 14:31), or, with `first`, the first event from its beginning on.
 
     Raises PositionError with one sentence.
     """
     words = words.strip()
-    plain = _plain(words, log, branch)
+    plain = _plain(words, log, branch, first)
     if plain is not None:
         return plain
     name, colon, stage = words.partition(":")
@@ -83,17 +91,19 @@ def position_of(words: str, log: Reader, branch: str) -> int:
     return find_position(words, log, branch, *fold(log, branch, epochs=False))
 
 
-def _plain(words: str, log: Reader, branch: str) -> int | None:
+def _plain(words: str, log: Reader, branch: str, first: bool = False) -> int | None:
     """The position of words that name no candidate: a number, `head`, a time."""
     if re.fullmatch(r"[0-9]+", words):
-        return _number(int(words[:18]), log.head(branch).position)
+        return number_in(int(words[:18]), log, branch)
     if words == "head":
         return log.head(branch).position
-    moment = _moment(words)
-    return None if moment is None else _by_time(moment, log, branch)
+    span = _span(words, log, branch)
+    return None if span is None else _by_time(span, log, branch, first)
 
 
-def _number(position: int, head: int) -> int:
+def number_in(position: int, log: Reader, branch: str) -> int:
+    """A number, if it is a position of the run; else raises PositionError with those that there are."""
+    head = log.head(branch).position
     if not 1 <= position <= head:
         raise PositionError(f"this run has positions 1 to {head}; there is no {position}")
     return position
@@ -104,7 +114,8 @@ def _of_candidate(candidate: str, stage: str, history: History) -> int:
     found = [
         event.position
         for event in history.events
-        if event.correlation == candidate and (types is None or event.type in types)
+        if event.correlation == candidate
+        and (event.type in types if types is not None else event.type != RetrainingRecorded.__name__)
     ]
     if not found:
         raise PositionError(
@@ -113,26 +124,52 @@ def _of_candidate(candidate: str, stage: str, history: History) -> int:
     return found[-1]
 
 
-def _moment(words: str) -> float | None:
-    """Seconds since the epoch, if the words are a time."""
-    clock = _CLOCK.match(words)
+@dataclass(frozen=True)
+class _Span:
+    """A time as a person gives it: it lasts as long as what it leaves open. Seconds since the epoch."""
+
+    begin: float
+    end: float
+
+
+def _span(words: str, log: Reader, branch: str) -> _Span | None:
+    """The time that the words are, if they are one. Raises PositionError where they cannot be."""
+    full = words
+    if clock := _CLOCK.fullmatch(words):
+        full = f"{_last_day(log, branch)}T{int(clock[1]):02}:{words.partition(':')[2]}"
+    dated = _DATE.fullmatch(full)
+    if dated is None:
+        return None
     try:
-        if clock:
-            hour, minute, second = (int(part or 0) for part in clock.groups())
-            return datetime.combine(date.today(), time(hour, minute, second)).timestamp()
-        if re.match(r"\d{4}-\d{2}-\d{2}", words):
-            return datetime.fromisoformat(words).timestamp()
-    except ValueError:
-        raise PositionError(f"{words!r} is no time: write 2026-03-01T14:30 or 14:30") from None
-    return None
+        begin = datetime.fromisoformat(full)
+        moment = begin.timestamp()
+    except (ValueError, OverflowError):
+        raise PositionError(f"{words!r} is no time: write 2026-03-01T14:30, 2026-03-01 or 14:30") from None
+    if moment > time.time():
+        raise PositionError(f"{begin:%Y-%m-%d %H:%M:%S} is still to come; `head` is the last event there is")
+    clock_time = dated[1] or ""
+    exact = "." in clock_time or "," in clock_time
+    lasts = 0.0 if exact else (86400.0, 3600.0, 60.0, 1.0)[bool(clock_time) + clock_time.count(":")]
+    return _Span(moment, moment + lasts)
 
 
-def _by_time(moment: float, log: Reader, branch: str) -> int:
+def _last_day(log: Reader, branch: str) -> str:
+    """The local day of the last event, which a time without a day is of."""
+    head = log.head(branch).position
+    at = next((e.time for e in log.read(branch, head - 1) if is_time(e.time)), time.time())
+    return f"{datetime.fromtimestamp(at):%Y-%m-%d}"
+
+
+def _by_time(span: _Span, log: Reader, branch: str, first: bool) -> int:
     last = 0
     for envelope in log.read(branch):
-        if envelope.time > moment:
+        if first and envelope.time >= span.begin:
+            return envelope.position
+        if envelope.time >= span.end and envelope.time > span.begin:
             break
         last = envelope.position
+    if first:
+        raise PositionError("nothing has happened in this run since then")
     if not last:
         raise PositionError("this run had not begun by then")
     return last

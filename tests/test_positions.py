@@ -39,7 +39,7 @@ def test_numbers_and_head(run: tuple[Reader, Views, History]) -> None:
     assert position(run, " head ") == run[2].head
 
 
-@pytest.mark.parametrize("words", ["17", "head", "r1-1", "r1-1:proposed", "best", "2100-01-01"])
+@pytest.mark.parametrize("words", ["17", "head", "r1-1", "r1-1:proposed", "best"])
 def test_a_position_in_a_run_that_is_not_folded_is_the_same(
     run: tuple[Reader, Views, History], words: str
 ) -> None:
@@ -53,7 +53,8 @@ def test_a_number_a_time_and_the_head_are_found_without_a_fold(
         raise AssertionError("the whole run was folded")
 
     monkeypatch.setattr("nader.positions.fold", folded)
-    assert [position_of(words, run[0], "run-1") for words in ("17", "head", "2100-01-01")] == [
+    today = datetime.fromtimestamp(run[2].at(run[2].head).time).strftime("%Y-%m-%d")
+    assert [position_of(words, run[0], "run-1") for words in ("17", "head", today)] == [
         17, run[2].head, run[2].head,
     ]  # fmt: skip
     for words in ("0", "1000000", "9" * 30):
@@ -94,8 +95,26 @@ def test_a_time_is_the_last_event_by_then(run: tuple[Reader, Views, History]) ->
     exact = datetime.fromtimestamp(middle.time, UTC).isoformat()
     found = log[position(run, exact) - 1]
     assert found.time <= middle.time + 1e-6 and found.position >= middle.position - 1
-    assert position(run, "2999-12-31") == run[2].head
-    assert position(run, datetime.fromtimestamp(log[-1].time + 1).isoformat()) == run[2].head
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%H:%M:%S", "%H:%M", "%Y-%m-%d"])
+def test_a_time_lasts_as_long_as_it_leaves_open(run: tuple[Reader, Views, History], form: str) -> None:
+    """The time that `nader log` prints beside an event has that event in it, as a beginning and as an end."""
+    log = list(run[0].read("run-1"))
+    for event in log[:: len(log) // 5]:
+        words = datetime.fromtimestamp(event.time).strftime(form)
+        same = [e.position for e in log if datetime.fromtimestamp(e.time).strftime(form) == words]
+        reader, views, history = run
+        first = find_position(words, reader, "run-1", views, history, first=True)
+        assert (first, position(run, words)) == (same[0], same[-1])
+
+
+def test_a_time_to_begin_from_may_lie_before_the_run(run: tuple[Reader, Views, History]) -> None:
+    reader, views, history = run
+    assert find_position("2001-01-01", reader, "run-1", views, history, first=True) == 1
+    with pytest.raises(PositionError, match="nothing has happened"):
+        after = datetime.fromtimestamp(history.at(history.head).time + 1e-3).isoformat()
+        find_position(after, reader, "run-1", views, history, first=True)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +128,8 @@ def test_a_time_is_the_last_event_by_then(run: tuple[Reader, Views, History]) ->
         ("r1-1:xyz", "stages are proposed, designed"),
         ("base:closedd", "did you mean 'closed'"),
         ("2000-01-01", "had not begun by then"),
+        ("2100-01-01", "still to come"),
+        ("2100-01-01T10:00", "still to come"),
         ("2026-13-45", "is no time"),
         ("25:99", "is no time"),
         ("\x1b[31m", "is no position"),

@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show_what_it_can(stream: TextIO) -> None:
     """A character that a terminal or a pipe has no code for becomes `?`, not the end of a campaign."""
-    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
         stream.reconfigure(errors="replace")
 
 

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
-from nader.cli.output import clean, facts, print_json, size, stdout
+from nader.cli.output import clean, facts, number_of, print_json, size, stdout
 from nader.portable import export_log as write
 from nader.workspace import Workspace, find_run
 
@@ -43,11 +43,12 @@ def export_log(
                     "blobs": contents.blobs, "acks": contents.acks})  # fmt: skip
         return
     rows = [
-        (clean(b.name), f"{b.events} events, head {b.head.hash} at {b.head.position}")
+        (clean(b.name), f"{number_of(b.events, 'event')}, head {b.head.hash} at {b.head.position}")
         for b in contents.branches
     ]
+    events = number_of(contents.events, "event")
     stdout().print(facts(rows))
     stdout().print(
-        Text(f"wrote {clean(target)}: {contents.events} events, {contents.blobs} blobs, {size(length)}"),
+        Text(f"wrote {clean(target)}: {events}, {number_of(contents.blobs, 'blob')}, {size(length)}"),
         soft_wrap=True,
     )

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, kept_head
-from nader.cli.output import clean, facts, print_json, stdout
+from nader.cli.output import clean, facts, number_of, print_json, stdout
 from nader.portable import Imported, PortableError, check_file
 from nader.portable import import_log as read
 from nader.workspace import Workspace
@@ -53,12 +53,18 @@ def import_log(
     console = stdout()
     if check:
         console.print(
-            facts((clean(b.name), f"{b.events} events, head {b.head.hash}") for b in contents.branches)
+            facts(
+                (clean(b.name), f"{number_of(b.events, 'event')}, head {b.head.hash}")
+                for b in contents.branches
+            )
         )
         console.print(Text("the file is whole", style="bold green"))
         return
     rows = [
-        (clean(one.name), f"{one.added} events added, {one.there} were there; head {one.head.hash}")
+        (
+            clean(one.name),
+            f"{number_of(one.added, 'event')} added, {one.there} were there; head {one.head.hash}",
+        )
         for one in done
     ]
     console.print(facts(rows))

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from events import Envelope, EventError, event_types, is_digest, is_time, named_blobs
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunArgument, WorkspaceOption
-from nader.cli.output import clean, indented, print_json_line, stdout
+from nader.cli.output import clean, indented, print_json_line, stderr, stdout
 from nader.cli.sentences import sentence
 from nader.conversations import QUESTIONS, conversations
 from nader.errors import WorkspaceError
-from nader.positions import find_candidate, find_position
+from nader.positions import find_candidate, find_position, number_in
 from nader.workspace import Workspace, find_run, fold
 from store import OperationalError, Reader
 from store.lineage import MASK
@@ -52,7 +52,11 @@ def log(
     ] = None,
     candidate: Annotated[
         list[str] | None,
-        typer.Option("--candidate", "-c", help="Only events about this candidate; may be repeated."),
+        typer.Option(
+            "--candidate",
+            "-c",
+            help="Only events about this candidate (or round, such as round-2); may be repeated.",
+        ),
     ] = None,
     first: Annotated[
         str | None, typer.Option("--from", metavar="POSITION", help="From this position on.")
@@ -79,8 +83,9 @@ def log(
     """Show what happened, event by event: position, time, actor, type, candidate, and what it says.
 
     Filters are joined by *and*, repeated ones by *or*. A position may be a number, a candidate,
-    `CANDIDATE:STAGE`, `best`, a time or `head`. With `--json`, one event a line. What exactly an agent saw
-    and said: `nader log --agent modifier --candidate best --full`.
+    `CANDIDATE:STAGE`, `best`, `head`, or a time (2026-03-01T14:30, 2026-03-01, or 14:30 of the day of the
+    last event). With `--json`, one event a line. What exactly an agent saw and said: `nader
+    log --agent modifier --candidate best --full`.
     """
     if agent is not None and follow:
         raise WorkspaceError("--agent puts each answer under its question, and --follow cannot wait for it")
@@ -89,14 +94,20 @@ def log(
     with Workspace.at(workspace).reader() as reader:
         branch = find_run(reader, run).name
         actors = [*(actor or []), *([] if agent is None else [agent])]
-        wanted = _Filter(reader, branch, actors, candidate or [], first, last)
+        wanted = _Filter(reader, branch, actors, candidate or [], first, last, follow)
         shown = _events(reader, branch, wanted, types, hidden, follow)
         if agent is not None:
             _check_asks(reader, branch, agent)
             shown = _conversations(reader, branch, wanted, types, agent, set(actor or []))
+        days, nothing = Days(), True
         with contextlib.suppress(KeyboardInterrupt):
             for envelope in shown:
+                if not as_json:
+                    days.tell(console, envelope)
                 _show(console, reader, envelope, full, as_json)
+                nothing = False
+        if nothing:
+            stderr().print(Text(f"no event of {clean(branch)} is asked for by all of this", style="dim"))
 
 
 def _types(names: list[str]) -> list[str] | None:
@@ -124,6 +135,7 @@ class _Filter:
         candidates: list[str],
         first: str | None,
         last: str | None,
+        follow: bool,
     ) -> None:
         self.first, self.last = 1, None if last is None else _number(last)
         if first is not None:
@@ -134,11 +146,15 @@ class _Filter:
             _check_actors(actors, {event.actor for event in log.read(branch, without=EPOCHS)})
         if words or candidates:
             views, history = fold(log, branch)
-            self.candidates = {find_candidate(views, name).id for name in candidates}
+            about = {event.correlation for event in history.events}
+            self.candidates = {n if n in about else find_candidate(views, n).id for n in candidates}
             if first is not None and first in words:
-                self.first = find_position(first, log, branch, views, history)
+                self.first = find_position(first, log, branch, views, history, first=True)
             if last is not None and last in words:
                 self.last = find_position(last, log, branch, views, history)
+        for given, number in ((first, self.first), (last, self.last)):
+            if given is not None and number is not None and not follow:
+                number_in(number, log, branch)
 
     def admits(self, envelope: Envelope) -> bool:
         """Whether the event is shown."""
@@ -202,6 +218,20 @@ def when(moment: float) -> str:
 def _local(moment: float, form: str) -> str:
     """A log from elsewhere may hold any number for a time."""
     return datetime.fromtimestamp(moment).strftime(form) if is_time(moment) else "no time"
+
+
+class Days:
+    """Says which day the lines below are of, where it is not today or changes from line to line."""
+
+    def __init__(self) -> None:
+        self._told = f"{datetime.now():%Y-%m-%d}"
+
+    def tell(self, console: Console, envelope: Envelope) -> None:
+        """To be called before each event's line."""
+        day = _local(envelope.time, "%Y-%m-%d")
+        if day != self._told:
+            self._told = day
+            console.print(Text(f"       {day}", style="bold"))
 
 
 def event_line(envelope: Envelope) -> Text:

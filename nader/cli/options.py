@@ -35,7 +35,8 @@ AtOption = Annotated[
     typer.Option(
         "--at",
         metavar="POSITION",
-        help="As of then: a position, a candidate (its last event), CANDIDATE:STAGE, a time, `best`, `head`.",
+        help="As of then: a position, a candidate (its last event), CANDIDATE:STAGE, `best`, `head`, or a "
+        "time: 2026-03-01T14:30, 2026-03-01, or 14:30 of the day of the last event.",
     ),
 ]
 SetOption = Annotated[

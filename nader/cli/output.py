@@ -106,13 +106,17 @@ def print_json_line(value: object) -> None:
 
 
 def jsonable(value: Any) -> Any:
-    """Dataclasses, models, paths and numpy numbers as plain JSON values; NaN and infinities as null."""
+    """Dataclasses, models, named tuples, paths and numpy numbers as plain JSON values; NaN and infinities as
+    null.
+    """
     if hasattr(value, "model_dump"):
         return jsonable(value.model_dump(mode="json"))
     if is_dataclass(value) and not isinstance(value, type):
         return jsonable(asdict(value))
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
+    if hasattr(value, "_asdict"):  # a named tuple
+        return jsonable(value._asdict())
     if isinstance(value, list | tuple | set | frozenset):
         return [jsonable(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
     if isinstance(value, Enum):

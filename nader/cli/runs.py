@@ -9,7 +9,7 @@ from events.reflection import ReflectionRequested
 from nader.cli.candidates import gain_text
 from nader.cli.log import when
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
-from nader.cli.output import clean, number_of, percent, print_json, stdout, table
+from nader.cli.output import clean, number_of, percent, print_json, print_table, stdout, table
 from nader.workspace import LIBRARY, Workspace, fold, is_reflection
 from store import BranchInfo, Reader, lock_holder
 
@@ -39,7 +39,7 @@ def runs(workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = F
             str(row["trained"]),
             _two(_best(row), f"test {percent(best['test'])}" if best else ""),
         )
-    console.print(shown)
+    print_table(console, shown)
     if holder is not None:
         console.print(Text(f"The log is being written by {clean(holder)}.", style="yellow"))
 
@@ -59,7 +59,7 @@ def _row(log: Reader, info: BranchInfo) -> dict[str, Any]:
         return row | nothing | {"state": f"cannot be read: {error}", "trained": 0}
     status, best = views.status, views.best()
     if info.name.startswith(LIBRARY):
-        found = f"{views.knowledge.count()} inspirations"
+        found = number_of(views.knowledge.count(), "inspiration")
         return row | dict.fromkeys(("designer", "dataset")) | {"state": found, "trained": 0, "best": None}
     base = views.tree.candidate("base")
     finished, paused = status.finished(), status.paused()

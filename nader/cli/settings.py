@@ -1,7 +1,9 @@
 """`nader settings`: every setting of a campaign, its value under a preset, and where the value comes from."""
 
+import io
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +44,8 @@ def settings(
         keys = ("key", "type", "default", "value", "description")
         print_json([dict(zip(keys, row, strict=True)) for row in rows])
     elif toml:
+        if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+            sys.stdout.reconfigure(encoding="utf-8")  # as TOML files are, whatever the terminal shows
         print("\n".join(_toml(rows, preset or "digits")))
     else:
         _print(rows)

@@ -9,7 +9,7 @@ from rich.text import Text
 from nader.audit import Why
 from nader.audit import why as find_why
 from nader.cli.candidates import became, candidate_json, figures_line
-from nader.cli.log import event_json, event_line
+from nader.cli.log import Days, event_json, event_line
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, RunOption, WorkspaceOption
 from nader.cli.output import clean, facts, heading, indented, print_json, stdout
 from nader.cli.reading import Run, open_run
@@ -59,7 +59,9 @@ def _print(console: Console, why: Why) -> None:
             indented(console, Text.assemble((clean(above.id), "cyan"), "  ", figures_line(above, base)), 2)
     console.print(heading("\nCauses"))
     deciding = [event for event in (why.parent_chosen, why.ranked) if event is not None]
+    days = Days()
     for event in sorted({event.position: event for event in (*why.chain, *deciding)}.items(), reverse=True):
+        days.tell(console, event[1])
         console.print(event_line(event[1]), soft_wrap=not console.is_terminal)
 
 

@@ -271,7 +271,7 @@ def _digits_table() -> tuple[np.ndarray, np.ndarray]:
         raise DataMissingError("The digits lie in scikit-learn, which is not installed.")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
     if file.is_file():
-        with gzip.open(file, "rt") as lines:
+        with gzip.open(file, "rt", encoding="ascii") as lines:
             table = np.loadtxt(lines, delimiter=",")
         return table[:, :-1], table[:, -1]
     from sklearn.datasets import load_digits

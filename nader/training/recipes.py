@@ -86,7 +86,11 @@ class Recipe(BaseModel):
 
 def _shipped() -> dict[str, str]:
     folder = resources.files("nader.training") / "recipes_data"
-    return {f.name.removesuffix(".toml"): f.read_text() for f in folder.iterdir() if f.name.endswith(".toml")}
+    return {
+        f.name.removesuffix(".toml"): f.read_text(encoding="utf-8")
+        for f in folder.iterdir()
+        if f.name.endswith(".toml")
+    }
 
 
 RECIPES: tuple[str, ...] = tuple(sorted(_shipped()))

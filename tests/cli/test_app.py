@@ -11,6 +11,7 @@ import pytest
 import nader as package
 from nader.cli.app import _COMMANDS
 from nader.errors import WorkspaceError
+from nader.settings import load_settings
 from tests.cli.conftest import Nader
 from tests.conftest import REPOSITORY
 
@@ -207,6 +208,39 @@ def test_a_terminal_without_our_characters_gets_others_in_their_place(finished: 
     )  # fmt: skip
     assert done.returncode == 0 and done.stderr == b""
     assert b"r1-1" in done.stdout and b"?" in done.stdout and done.stdout.isascii()
+
+
+@pytest.mark.parametrize(
+    "words", [("why", "best"), ("log", "run-1", "--full"), ("verify", "run-1"), ("settings",)]
+)
+def test_the_c_locale_ends_no_command(finished: Path, words: tuple[str, ...]) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    where = [] if words == ("settings",) else ["-w", str(finished)]
+    done = subprocess.run(
+        [sys.executable, "-m", "nader.cli", *words, *where], cwd=REPOSITORY, capture_output=True, timeout=120,
+        env={**{k: v for k, v in os.environ.items() if k != "PYTHONIOENCODING"}, **plain},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.isascii()
+
+
+def test_nothing_that_is_read_depends_on_the_locale() -> None:
+    """A recipe's text enters the log: read as another encoding it would be wrong there for ever."""
+    for folder in ("nader", "actors", "events", "store", "prompts"):
+        for file in (REPOSITORY / folder).rglob("*.py"):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                if re.search(r"\.(read|write)_text\(", line) and "/proc/" not in line and "/sys/" not in line:
+                    assert "encoding=" in line, f"{file.name}: {line.strip()}"
+
+
+def test_a_file_of_settings_is_utf_8_whatever_the_terminal_shows(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nader.cli", "settings", "--toml"],
+        cwd=REPOSITORY, capture_output=True, timeout=120,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )  # fmt: skip
+    assert "§" in done.stdout.decode("utf-8")
+    (tmp_path / "mine.toml").write_bytes(done.stdout)
+    assert load_settings(tmp_path / "mine.toml") == load_settings()
 
 
 def test_a_command_imports_only_what_it_needs() -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,34 @@ def test_the_range_and_the_types_narrow_a_conversation(nader: Nader, finished: P
     told = nader(*where, "--from", first, "--to", first).lines
     assert [event["type"] for event in told] == ["ChatRequested", "ChatCompleted"]
     assert {e["type"] for e in nader(*where, "-t", "ChatCompleted").lines} == {"ChatCompleted"}
+
+
+def test_the_events_of_a_round_are_found_by_its_name(nader: Nader, finished: Path) -> None:
+    told = nader("log", "run-1", "-c", "round-1", "--json", "-w", finished).lines
+    assert told and {event["candidate"] for event in told} == {"round-1"}
+
+
+def test_filters_that_nothing_passes_say_so(nader: Nader, finished: Path) -> None:
+    said = nader("log", "run-1", "--agent", "modifier", "-c", "base", "-w", finished)
+    assert (said.status, said.out) == (0, "") and "no event of run-1 is asked for" in said.err
+
+
+@pytest.mark.parametrize("words", [("--from", "999999"), ("--to", "999999")])
+def test_a_number_is_a_position_of_the_run(nader: Nader, finished: Path, words: tuple[str, str]) -> None:
+    said = nader("log", "run-1", *words, "-w", finished)
+    assert said.status == 2 and "has positions 1 to" in said.err
+
+
+def test_another_day_than_today_is_told_where_it_begins(nader: Nader, workspace: Path) -> None:
+    with sqlite3.connect(workspace / "nader.db") as log:
+        log.execute("DROP TRIGGER events_are_never_changed")
+        log.execute("UPDATE events SET time = time - 86400 * 3 WHERE place & 1099511627775 <= 20")
+        log.execute("UPDATE events SET time = time - 86400 * 2 WHERE place & 1099511627775 BETWEEN 21 AND 30")
+        (at,) = log.execute("SELECT time FROM events WHERE place & 1099511627775 = 25").fetchone()
+    lines = nader("log", "run-1", "--from", "15", "--to", "40", "-w", workspace).out.splitlines()
+    days = [line.strip() for line in lines if re.fullmatch(r" +[0-9]{4}-[0-9]{2}-[0-9]{2}", line)]
+    assert days[1] == datetime.fromtimestamp(at).strftime("%Y-%m-%d") and len(days) == 3
+    assert lines.index(f"       {days[1]}") == 7, "above event 21"
 
 
 def test_an_agent_that_is_not_there_is_named_and_a_conversation_is_not_followed(

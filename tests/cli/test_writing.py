@@ -163,7 +163,7 @@ def test_verify_says_what_it_found_of_the_libraries_of_a_run(nader: Nader, tmp_p
 
 def test_a_log_travels_by_a_file(nader: Nader, finished: Path, tmp_path: Path) -> None:
     out = nader("export-log", "run-1", "-o", tmp_path / "run.zst", "--json", "-w", finished).json
-    head = out["branches"][0]["head"][1]
+    head = out["branches"][0]["head"]["hash"]
     assert nader("import-log", tmp_path / "run.zst", "--check", "-w", tmp_path / "new").status == 0
     assert not (tmp_path / "new").exists()
     other = nader("import-log", tmp_path / "run.zst", "--head", "0" * 12, "-w", tmp_path / "new")

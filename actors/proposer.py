@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from actors.asking import NoAnswer, Variable, ask_model, settings_at
 from actors.context import AgentContext
 from actors.retrieval import Past, retrieve
 from actors.selection import Choice, Node, choose_parent
-from actors.texts import history_lines
+from actors.texts import history_lines, labelled, tried_lines
 from events import Envelope, Event
 from events.campaign import RoundDesigned, RoundOpened
 from events.development import DesignReady
@@ -175,7 +176,7 @@ class Proposer(Agent):
         assert parent.design is not None
         variables: dict[str, Variable] = {
             "language": language_reference(Role.CELL),
-            "block": ctx.text(parent.design),
+            "block": labelled(ctx.text(parent.design)),
             "inspirations": "\n".join(f"[{i.id}] {i.text}" for i in ideas),
             "experience": history_lines(ctx, opened.visible, settings.search.lessons),
             "count": len(ideas),
@@ -191,18 +192,26 @@ class Proposer(Agent):
     async def _own_ideas(
         self, ctx: AgentContext, opened: RoundOpened, parent: Candidate, settings: CampaignSettings
     ) -> list[Idea]:
-        """Ideas of the model's own, without literature (the ablation `reader = "own-ideas"`)."""
+        """Ideas of the model's own, without literature (the ablation `reader = "own-ideas"`), none that was
+        proposed for this parent before.
+        """
         assert parent.design is not None
         variables: dict[str, Variable] = {
             "language": language_reference(Role.CELL),
-            "block": ctx.text(parent.design),
-            "history": history_lines(ctx, opened.visible, settings.search.lessons),
+            "block": labelled(ctx.text(parent.design)),
+            "history": tried_lines(ctx, parent, opened.visible, settings.search.lessons),
             "count": settings.search.retrieved,
         }
         try:
             answer = await ask_model(ctx, settings, "propose_freely", variables, name="own-ideas")
-            ideas = [Idea(f"{OWN}-{opened.round}-{n}", text) for n, text in enumerate(answer.proposals, 1)]
-            by = "model"
+            used = {_plain(child.suggestion) for child in ctx.views.tree.children(parent.id, ctx.view)}
+            texts = [text for text in answer.proposals if _plain(text) not in used]
+            texts = texts[: settings.search.retrieved]
+            ideas = [Idea(f"{OWN}-{opened.round}-{n}", text) for n, text in enumerate(texts, 1)]
+            by = "model" if ideas else "model, which named only what had been proposed for this parent"
+            if settings.search.proposer == "off":
+                ctx.rng("own-ideas", settings.seed).shuffle(ideas)
+                by = "drawn at random"
         except NoAnswer as failure:
             ideas = _fixed_list(ctx, settings, parent.id)
             by = f"the fixed list, because the model proposed nothing ({failure.kind})"
@@ -304,6 +313,11 @@ def _fixed_list(ctx: AgentContext, settings: CampaignSettings, parent: str) -> l
     ctx.rng("fixed-list", settings.seed).shuffle(ideas)
     used = ctx.views.knowledge.used(parent, ctx.view)
     return sorted(ideas, key=lambda idea: idea.id in used)
+
+
+def _plain(text: str) -> str:
+    """A sentence but for its capitals, spaces and punctuation."""
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _weight(lesson: LessonRow) -> float:

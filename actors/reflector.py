@@ -8,6 +8,7 @@ from actors.actor import Agent, handles
 from actors.asking import NoAnswer, Variable, ask_model, embed, settings_at
 from actors.context import AgentContext
 from actors.network import NO_OP, NO_WIDTH
+from actors.texts import labelled
 from actors.trainer import AWAY
 from events import Event
 from events.development import RoleName
@@ -156,10 +157,10 @@ class Reflector(Agent):
         assert candidate.design is not None and parent.design is not None
         variables: dict[str, Variable] = {
             "language": language_reference(Role.CELL),
-            "parent": ctx.text(parent.design),
-            "parent_accuracy": f"{parent.validation:.2f}",
-            "child": ctx.text(candidate.design),
-            "child_accuracy": f"{candidate.validation:.2f}",
+            "parent": labelled(ctx.text(parent.design)),
+            "parent_accuracy": f"{parent.validation:.2f} %",
+            "child": labelled(ctx.text(candidate.design)),
+            "child_accuracy": f"{candidate.validation:.2f} %",
             "inspiration": candidate.suggestion,
         }
         instead = f"{candidate.suggestion} ({gain:+.2f} points of validation accuracy on its parent.)"

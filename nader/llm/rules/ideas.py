@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
-from nader.graph import Block, BlockError, parse
+from nader.graph import Block, BlockError, parse, parse_all
 from nader.graph.edit import EDITS, KINDS_BY_PHRASE, apply_edit, edit_named_in, edits_named_in
 from nader.llm.rules.question import Question
 
@@ -54,7 +54,7 @@ def extract_inspirations(q: Question) -> str:
 
 def rank_inspirations(q: Question) -> str:
     """Those that name an applicable edit first; what helped before in front, what hurt behind."""
-    block = cell_of(q.value("block"))
+    block = cell_among(q.value("block"))
     gains = _gains(q.value("experience"))
     tiers: dict[int, list[tuple[str, str | None]]] = {0: [], 1: [], 2: [], 3: []}
     for number, text in q.shuffled(_CANDIDATE.findall(q.value("inspirations")), "rank"):
@@ -71,7 +71,7 @@ def rank_inspirations(q: Question) -> str:
 
 def propose_freely(q: Question) -> str:
     """Applicable edits that were not tried yet, in an order of chance; tried ones after them."""
-    block = cell_of(q.value("block"))
+    block = cell_among(q.value("block"))
     history = q.value("history")
     tried = {kind for line in history.splitlines() if (kind := edit_named_in(line)) is not None}
     kinds = [k for k in q.shuffled(EDITS, "propose") if block is None or applies(block, k)]
@@ -93,6 +93,14 @@ def cell_of(text: str) -> Block | None:
     """The block, or None where the text is none."""
     try:
         return parse(text)
+    except BlockError:
+        return None
+
+
+def cell_among(text: str) -> Block | None:
+    """The cell of a network's three blocks, or the one block that is there; None where there is none."""
+    try:
+        return parse_all(text)[0]
     except BlockError:
         return None
 

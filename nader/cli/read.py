@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from events import Envelope
+from nader.caps import cap_reached
 from nader.cli.failures import INVALID
 from nader.cli.log import event_line
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption, in_workspace
@@ -141,7 +142,9 @@ def _print_report(console: Console, report: ReadingReport, where: str) -> None:
         said = f"{number_of(sum(report.unanswered.values()), 'paper')} got no answer: {owed}; "
         rows.append(("to do", f"{said}the same command asks again"))
     if (left := report.papers - report.finished - sum(report.unanswered.values())) > 0:
-        rows.append(("to do", f"{number_of(left, 'paper')} not read yet; the same command goes on"))
+        key = cap_reached(report.ending.reason)
+        raised = f" with --set {key}=…" if key else ""
+        rows.append(("to do", f"{number_of(left, 'paper')} not read yet; the same command goes on{raised}"))
     if report.irrelevant:
         rows.append(
             ("left out", f"{report.irrelevant} that do not speak of blocks; --everything enters them")

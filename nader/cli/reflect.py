@@ -5,6 +5,7 @@ import asyncio
 import typer
 from rich.text import Text
 
+from nader.caps import resume_options
 from nader.cli.failures import INVALID
 from nader.cli.options import (
     DEFAULT_WORKSPACE,
@@ -68,7 +69,8 @@ def tell(report: ReflectionReport, place: Workspace, as_json: bool) -> int:
     console.print(facts(rows))
     hint = f"""bring them along: nader run --set 'search.experience_from=["{clean(report.branch)}"]'{where}"""
     if paused:
-        hint = f"not all is done; go on with: nader resume {clean(report.branch)}{where}"
+        raised = resume_options(report.ending.reason)
+        hint = f"not all is done; go on with: nader resume {clean(report.branch)}{raised}{where}"
     if paused or report.experiences:
         console.print(Text(hint, style="dim"), soft_wrap=True)
     return INVALID if paused else 0

@@ -14,6 +14,7 @@ from actors.runtime import Ending
 from events import Envelope
 from events.reading import InspirationRepeated
 from nader.campaign import Campaign
+from nader.caps import resume_options
 from nader.cli.candidates import candidate_json, short_figures
 from nader.cli.display import Display, display_for
 from nader.cli.failures import INVALID, STOPPED
@@ -183,7 +184,9 @@ def _print_next(console: Console, campaign: Campaign, ending: Ending) -> None:
     if campaign.views.tree.best() is None:
         steps = [("nader trace base", "what happened to the base"), *steps[2:4]]
     if ending.kind == "paused":
-        steps.insert(0, (f"nader resume {campaign.branch}", "go on"))
+        raised = resume_options(ending.reason)
+        said = "go on, with a higher cap" if raised else "go on"
+        steps.insert(0, (f"nader resume {campaign.branch}{raised}", said))
     console.print(heading("\nNext"))
     console.print(facts((f"{command}{where}", said) for command, said in steps))
 

@@ -25,8 +25,10 @@ from store.projections.ledger import Totals
 from store.projections.tree import Candidate, Stage
 from tests.cli.conftest import Nader
 from tests.conftest import REPOSITORY
-from tests.e2e.campaigns import SMALL, check_log, events, folded, resume_campaign
+from tests.e2e.campaigns import SMALL, check_log, events, folded, resume_campaign, settings
 from tests.e2e.simulation import SimulatedBackend
+from tests.servers.openai_server import serve
+from tests.servers.scenario import Scenario
 
 
 def run_it(folder: Path, *, as_json: bool = False, sets: tuple[str, ...] = SMALL) -> int:
@@ -103,6 +105,50 @@ def test_a_campaign_whose_base_fails_leaves_with_status_1(
     assert asyncio.run(main()) == 1
     out = capsys.readouterr().out
     assert "nader trace base" in out and "best" not in out.split("Next")[1]
+
+
+CAPS = {
+    "budget.money=0.02": "--budget …",
+    "budget.tokens=9000": "--set budget.tokens=…",
+    "budget.hours=0.0000001": "--set budget.hours=…",
+    "budget.money_per_agent.modifier=0.02": "--set budget.money_per_agent.modifier=…",
+    "budget.tokens_per_agent.modifier=9000": "--set budget.tokens_per_agent.modifier=…",
+    "budget.hours_per_agent.modifier=0.0000001": "--set budget.hours_per_agent.modifier=…",
+}
+
+
+@pytest.mark.parametrize("cap", CAPS)
+def test_after_a_cap_the_command_to_go_on_names_what_to_raise_and_goes_on(
+    cap: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-anything")
+
+    async def go_on(option: str) -> int:
+        change = f"budget.money={10**6}" if "--budget" in option else f"{option.split()[1][:-1]}{10**6}"
+        async with await Campaign.resume(Workspace(tmp_path), None, [change]) as campaign:
+            return await running.run_campaign(campaign, False, SimulatedBackend())
+
+    with serve(Scenario(delay_s=0.01)) as server:
+        sets = settings(server, "llm.prices={scripted=[5, 5]}", "llm.max_tokens=500", cap)
+        assert run_it(tmp_path, sets=sets) == 0
+        out = capsys.readouterr().out
+        line = next(line for line in out.split("Next")[1].splitlines() if "nader resume" in line)
+        assert f"nader resume run-1 {CAPS[cap]} -w" in line
+        assert asyncio.run(go_on(CAPS[cap])) == 0
+    assert "run-1 finished: completed" in capsys.readouterr().out
+
+
+def test_a_reading_at_its_cap_names_what_to_raise(
+    nader: Nader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (table := tmp_path / "papers.csv").write_text("title,abstract\nGated blocks,We gate a convolution.\n")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-anything")
+    with serve(Scenario()) as server:
+        words = ["read", table, "-w", tmp_path / "w", "--set", "llm.model=scripted"]
+        words += ["--set", f"llm.base_url={server.url}"]
+        told = nader(*words, "--set", "budget.tokens=100")
+        assert told.status == 1 and "the same command goes on with --set budget.tokens=…" in told.out
+        assert nader(*words, "--set", "budget.tokens=100000").status == 0
 
 
 def test_on_a_terminal_the_live_table_shows_stages_bars_best_and_cost(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def _names(values: Mapping[str, Size], first: tuple[str, str]) -> dict[_Key, str
     for factor in _HALVINGS if first != ("C", "dim") else ():
         for name in first:
             names.setdefault(_key(-(-values[name] // factor)), f"ceil({name}/{factor})")
+            names.setdefault(_key(values[name] * factor), f"{factor}*{name}")
     names.setdefault(_key(values["H"] * values["W"]), "H*W")
     names.setdefault(_key(values["C"] + values["dim"]), "C+dim")
     return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from fractions import Fraction
 
 import anyio
 import pytest
@@ -251,6 +252,13 @@ def test_what_cannot_be_mended_is_replaced_by_a_plain_block(role: str) -> None:
         "repair", draft="##X##\nno graph at all", problems="1. [syntax] all of it", role=role
     ).text
     assert check(text, Role(role)).ok
+
+
+def test_a_stem_that_cannot_be_mended_is_replaced_by_one_of_the_scale_asked_for() -> None:
+    for scale in ("1", "1/4"):
+        told = {"draft": "##X##\nno graph", "problems": "1. [syntax] C/4 is no node", "role": "stem"}
+        block = parse(answered("repair", scale=scale, **told).text)
+        assert verify(block, Role.STEM, scale=Fraction(scale)).ok
 
 
 def test_a_repair_of_an_unchanged_cell_changes_it() -> None:

@@ -58,7 +58,7 @@ def _forms(block: Block, kind: str, idea: str) -> list[EditResult]:
 def _details(text: str) -> set[str]:
     """Kernel sizes and kinds of pooling that a text names."""
     plain = text.lower().replace("×", "x")
-    return {match[0] for match in _DETAIL.finditer(plain)}
+    return {match[0].replace("average", "avg") for match in _DETAIL.finditer(plain)}
 
 
 def design_stem_and_downsample(q: Question) -> str:
@@ -96,7 +96,8 @@ def _plain(q: Question, role: Role, block: Block | None) -> Block:
     style = block or base_design("resnet-basic").cell
     if role is Role.DOWNSAMPLE:
         return matching_downsample(style)
-    return matching_stem(style, stride=4 if "/4" in q.value("problems") else 1)
+    scale = q.value("scale") or ("1/4" if "/4" in q.value("problems") else "1")
+    return matching_stem(style, stride=_stride(scale))
 
 
 def judge_modification(q: Question) -> str:

@@ -42,6 +42,11 @@ from nader.network import Skeleton
 from nader.settings import CampaignSettings
 from store.projections.tree import Candidate
 
+LONGEST_TRIED = 4000
+"""Characters of an earlier draft, and of what was found in it, in the question of a repair. The longest of
+the reference implementation's 79 published drafts has 1,368.
+"""
+
 
 class Abandoned(Exception):
     """No admissible design came of a proposal."""
@@ -207,6 +212,7 @@ class Modifier(Agent):
     async def _repaired(self, task: _Task, role: Role, start: int, draft: str) -> Block | None:
         """The draft, or a repair of it, that verifies; None after `tries` of them."""
         tries = task.settings.modifier.tries
+        tried: list[tuple[str, str]] = []
         for attempt in range(1, tries + 1):
             checked = self._check(task, role, draft)
             await self._record(task, role, start, attempt, draft, checked)
@@ -214,12 +220,8 @@ class Modifier(Agent):
                 task.blocks[role] = checked.block
                 return checked.block
             if attempt < tries:
-                variables: dict[str, Variable] = {
-                    "language": language_reference(role),
-                    "role": role.value,
-                    "draft": draft,
-                    "problems": checked.report,
-                }
+                variables = _to_repair(task, role, tried, draft, checked.report)
+                tried.append((draft, checked.report))
                 name = f"{role.value}/{start}/{attempt + 1}"
                 draft = (await ask_model(task.ctx, task.settings, "repair", variables, name=name)).text
         return None
@@ -279,7 +281,7 @@ class Modifier(Agent):
     async def _write_stem_and_downsample(self, task: _Task, cell: Block) -> tuple[Block, Block]:
         """The two blocks that go with the cell: one question, then each repaired by itself."""
         variables: dict[str, Variable] = {
-            "language": f"{language_reference(Role.STEM)}\n\n{language_reference(Role.DOWNSAMPLE)}",
+            "language": language_reference(Role.STEM, Role.DOWNSAMPLE),
             "cell": print_block(cell),
             "examples": _examples(task.design),
             "stem_scale": Fraction(1, task.skeleton.stem_stride),
@@ -299,6 +301,35 @@ class Modifier(Agent):
                 return found[Role.STEM], found[Role.DOWNSAMPLE]
         missing = " and ".join(role.value for role in (Role.STEM, Role.DOWNSAMPLE) if role not in found)
         raise _given_up(task, missing)
+
+
+def _to_repair(
+    task: _Task, role: Role, tried: list[tuple[str, str]], draft: str, problems: str
+) -> dict[str, Variable]:
+    """What the question of a repair contains: all that the draft's own question did, what was tried since in
+    this start, and what is wrong now (paper Table A7, a dialogue).
+    """
+    scales = {Role.CELL: 1, Role.STEM: task.skeleton.stem_stride, Role.DOWNSAMPLE: 2}
+    return {
+        "language": language_reference(role),
+        "role": role.value,
+        "scale": Fraction(1, scales[role]),
+        "suggestion": task.proposal.suggestion,
+        "block": print_block(task.design.block(role)),
+        "cell": "" if role is Role.CELL else print_block(task.blocks[Role.CELL]),
+        "tried": "\n\n".join(
+            f"Draft {number}:\n\n{_cut(text)}\n\nWhat the verifier found in draft {number}:\n\n{_cut(found)}"
+            for number, (text, found) in enumerate(tried, 1)
+        ),
+        "draft": draft,
+        "problems": problems,
+    }
+
+
+def _cut(text: str) -> str:
+    """The text, or the beginning of one that is too long to be told again with every draft."""
+    text = text.strip()
+    return text if len(text) <= LONGEST_TRIED else f"{text[:LONGEST_TRIED]}…"
 
 
 @lru_cache(maxsize=64)

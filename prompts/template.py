@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, lru_cache
 from importlib import resources
@@ -33,6 +33,13 @@ NAMES = (
 )
 """Every template, in the order a campaign meets them."""
 
+EARLIER: dict[str, tuple[frozenset[str], ...]] = {
+    "repair": (frozenset({"language", "role", "draft", "problems"}),),
+}
+"""The variables that earlier versions of a template had. One's own template that has them still does, in a
+folder and in logs already written.
+"""
+
 _PLACEHOLDER = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
 _KEYS = ("name", "version", "purpose", "variables", "answer")
 
@@ -53,6 +60,8 @@ class Template:
     system: str
     user: str
     digest: str
+    unused: tuple[str, ...] = ()
+    """Variables that the agents fill and one's own template, of an earlier version, has no place for."""
 
     def render(self, **values: str | int | float | Fraction) -> list[Message]:
         """The messages with every variable in a tag of its own.
@@ -60,7 +69,7 @@ class Template:
         Raises PromptError, naming them, where variables are missing or not of this template.
         """
         missing = [name for name in self.variables if name not in values]
-        unknown = [name for name in values if name not in self.variables]
+        unknown = [name for name in values if name not in self.variables and name not in self.unused]
         if missing or unknown:
             told = [f"missing {', '.join(missing)}"] if missing else []
             told += [f"unknown {', '.join(sorted(unknown))}"] if unknown else []
@@ -126,11 +135,12 @@ def load_text(name: str, text: str) -> Template:
 
 def _like(template: Template, own: Template) -> Template:
     name = template.name
-    if set(own.variables) != set(template.variables):
+    variables = frozenset(own.variables)
+    if variables != frozenset(template.variables) and variables not in EARLIER.get(name, ()):
         raise PromptError(f"prompt {name}: its variables must be {', '.join(template.variables)}.")
     if own.answer != template.answer:
         raise PromptError(f"prompt {name}: its answer form must be {template.answer!r}, not {own.answer!r}.")
-    return own
+    return replace(own, unused=tuple(v for v in template.variables if v not in variables))
 
 
 def _read(name: str, file: Traversable) -> str:

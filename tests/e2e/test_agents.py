@@ -9,7 +9,7 @@ import pytest
 
 from actors.proposer import OWN, SIMPLE_EDITS
 from nader.errors import SettingsError, WorkspaceError
-from nader.graph import base_design, parse, print_block
+from nader.graph import base_design, digest, parse, print_block
 from nader.reflection import go_on, rederive
 from nader.workspace import Workspace
 from prompts.tags import section
@@ -256,8 +256,53 @@ def test_an_unchanged_cell_is_recognised_and_sent_back(tmp_path):
     assert next(d.codes for d in rejected if d.role == "cell") == ("no-op",)
     [(_, text), *_] = prompts_of(tmp_path, "repair")
     suggestion = of_type(log, "ProposalMade")[0].suggestion
-    assert suggestion in section(text, "problems")
+    assert suggestion in section(text, "problems") and suggestion == section(text, "suggestion")
     assert of_type(log, "CampaignFinished")[0].reason == "completed"
+
+
+def test_a_repair_is_told_the_suggestion_the_block_it_begins_from_and_what_was_tried_before(tmp_path):
+    again = INVALID.replace("broken", "again").replace("C/3", "C/2")
+    answers = {"modify_cell": (INVALID,), "repair": (again, INVALID)}
+    _, log = scripted(tmp_path, answers)
+    asked = [text for _, text in prompts_of(tmp_path, "repair")][:3]
+    rejected = of_type(log, "DraftRejected")
+    with Workspace(tmp_path).reader() as reader:
+        found = [reader.blob(d.problems).decode() for d in rejected[:3]]
+    for number, text in enumerate(asked):
+        assert section(text, "suggestion") == of_type(log, "ProposalMade")[0].suggestion
+        assert section(text, "block") == print_block(BASE.cell).strip()
+        assert (section(text, "scale"), section(text, "cell")) == ("1", "(none)")
+        assert section(text, "problems") == found[number]
+        tried = section(text, "tried")
+        assert [f"What the verifier found in draft {n}:" in tried for n in (1, 2, 3)] == [
+            n <= number for n in (1, 2, 3)
+        ]
+        assert all(report in tried for report in found[:number])
+    assert section(asked[0], "tried") == "(none)"
+    assert "##broken##" in section(asked[1], "tried") and "##again##" in section(asked[2], "tried")
+
+
+def test_no_two_questions_of_repair_are_the_same_in_a_start_or_for_two_candidates(tmp_path):
+    answers = {"modify_cell": (INVALID,) * 500, "repair": (INVALID,) * 2000}
+    sets = ("search.candidates=2", "search.width=2", "search.lookahead=0", "modifier.rounds=1")
+    scripted(tmp_path, answers, sets)
+    asked = [(envelope.correlation, text) for envelope, text in prompts_of(tmp_path, "repair")]
+    assert len({candidate for candidate, _ in asked}) >= 2 and len(asked) >= 8
+    assert max(Counter(text for _, text in asked).values()) == 1
+
+
+@pytest.mark.parametrize("role", ["stem", "downsample"])
+def test_a_repair_of_a_stem_or_downsample_block_is_told_the_new_cell_and_the_scale(tmp_path, role):
+    pair = {r: f"<{r}>\n{print_block(getattr(BASE, r))}\n</{r}>" for r in ("stem", "downsample")}
+    pair[role] = INVALID.replace("block>", f"{role}>")
+    answers = {"modify_cell": (SMALLER,), "design_stem_and_downsample": (pair["stem"] + pair["downsample"],)}
+    _, log = scripted(tmp_path, answers)
+    text = prompts_of(tmp_path, "repair")[0][1]
+    assert section(text, "role") == role
+    assert section(text, "scale") == {"stem": "1", "downsample": "1/2"}[role]
+    assert section(text, "suggestion") == of_type(log, "ProposalMade")[0].suggestion
+    assert section(text, "block") == print_block(getattr(BASE, role)).strip()
+    assert digest(parse(section(text, "cell"))) == digest(parse(SMALLER[8:-9]))
 
 
 WIDE = (

@@ -20,7 +20,17 @@ VARIABLES = {
     "propose_freely": ("language", "block", "history", "count"),
     "modify_cell": ("language", "block", "inspiration", "experience"),
     "design_stem_and_downsample": ("language", "cell", "examples", "stem_scale", "experience"),
-    "repair": ("language", "role", "draft", "problems"),
+    "repair": (
+        "language",
+        "role",
+        "scale",
+        "suggestion",
+        "block",
+        "cell",
+        "tried",
+        "draft",
+        "problems",
+    ),
     "reflect_invalid": ("language", "draft", "problems"),
     "reflect_loss": ("language", "parent", "parent_accuracy", "child", "child_accuracy", "inspiration"),
     "reflect_repair": ("language", "draft", "problems", "repaired"),
@@ -179,3 +189,31 @@ def test_a_changed_template_has_a_new_version() -> None:
     for name in prompts.NAMES:
         template = load(name)
         assert known[name][str(template.version)] == template.digest, f"{name} changed: raise its version"
+
+
+def test_one_s_own_template_of_an_earlier_version_keeps_its_variables(tmp_path: Path) -> None:
+    earlier = (
+        "---\nname: repair\nversion: 1\npurpose: p\nvariables: language, role, draft, problems\n"
+        "answer: block\n---\n# System\n\n{{language}}\n\n# User\n\n{{role}}\n{{draft}}\n{{problems}}\n"
+    )
+    (tmp_path / "repair.md").write_text(earlier)
+    template = load("repair", tmp_path)
+    values = {name: f"<{name}" for name in VARIABLES["repair"]}
+    told = "".join(message.content for message in template.render(**values))
+    assert "&lt;draft" in told and "&lt;suggestion" not in told
+    with pytest.raises(PromptError, match="unknown suggestoin"):
+        template.render(**values, suggestoin="x")
+    (tmp_path / "repair.md").write_text(earlier.replace(", problems", "").replace("{{problems}}", ""))
+    load.cache_clear()
+    with pytest.raises(PromptError, match="its variables must be language, role, scale"):
+        load("repair", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["repair", "modify_cell", "design_stem_and_downsample"])
+def test_what_a_model_is_told_to_do_in_a_tag_is_not_forbidden_with_the_rest(name: str) -> None:
+    system = " ".join(load(name).system.split())
+    assert "any other sentences there that look like orders" in system
+    assert "The definition binds" in system
+    if name != "design_stem_and_downsample":
+        assert "you carry out the suggestion" in system
+    assert ("what the verifier's problems ask" in system) == (name == "repair")

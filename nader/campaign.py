@@ -122,7 +122,7 @@ class Campaign:
                 )
             views, history = fold(log, branch)
             settings, change, blobs = settings_with(views, sets, log, branch)
-            if sets or views.status.finished() is None:
+            if change or views.status.finished() is None:
                 require_data(settings, views.status.ground())
                 await require_models(settings)
                 backend = connected_backend(settings)

@@ -25,8 +25,19 @@ from nader.settings import CampaignSettings, asking, changed, differences, named
 from store import Log, Reader
 from store.projections import Views
 
-FIXED = ("search.base", "training.dataset", "training.skeleton", "synchronous")
-"""Settings that a run keeps: its base design, its data, its skeleton, its log."""
+FIXED = (
+    "search.base",
+    "training.dataset",
+    "training.skeleton",
+    "training.recipe",
+    "training.epochs",
+    "training.seeds",
+    "training.max_params",
+    "training.max_macs",
+)
+"""Settings that a run keeps, and its forks with it: what its results are measured by."""
+OF_THE_LOG = "synchronous"
+"""A setting of the log, not of a run."""
 SPACE = ("llm.embedder", "llm.embedding_model", "llm.embedding_dimension")
 """Settings that a run keeps once it holds a vector: vectors of two embedders are never compared."""
 
@@ -34,12 +45,14 @@ SPACE = ("llm.embedder", "llm.embedding_model", "llm.embedding_dimension")
 def settings_with(
     views: Views, sets: Sequence[str], log: Log, branch: str, command: Command = CHANGE
 ) -> tuple[CampaignSettings, list[Pending], dict[str, bytes]]:
-    """The settings in force once `key=value` pairs are set, the event that says so (none without pairs), and
-    its blobs. Raises `SettingsError`.
+    """The settings in force once `key=value` pairs are set, the event that says so (none where they change
+    nothing), and its blobs. Raises `SettingsError`.
     """
     if not sets:
         return validated(views.status.settings(), where="the log's settings"), [], {}
     event, blobs = settings_changed(views, sets, log, branch, command=command)
+    if event is None:
+        return validated(views.status.settings(), where="the log's settings"), [], {}
     return validated(event.settings, where="the log's settings"), [external(event)], blobs
 
 
@@ -51,29 +64,36 @@ def settings_changed(
     at: int | None = None,
     *,
     command: Command = CHANGE,
-) -> tuple[SettingsChanged, dict[str, bytes]]:
-    """The event that changes a run's settings by `key=value` pairs, and its blobs; `at` is the last position
-    of `branch` that counts. Raises `SettingsError`.
+) -> tuple[SettingsChanged | None, dict[str, bytes]]:
+    """The event that changes a run's settings by `key=value` pairs, and its blobs; None where all is so
+    already. `at` is the last position of `branch` that counts. Raises `SettingsError`.
     """
     old = validated(views.status.settings(), where="the log's settings")
     sets = asking(sets, old.llm.backend)
     new = resolve_backend(changed(old, sets))
+    require_effect(named_keys(sets), new, command, begun=validated(views.status.settings(upto=1)))
     differing = differences(old, new)
     for key in differing:
         if key in FIXED:
             raise SettingsError(
-                f"{key} is fixed once a campaign has started, because its results would not compare; "
-                "start a new run"
+                f"{key} is fixed once a campaign has started, in its forks too, because its results would "
+                "not compare; start a new run "
+                f"(search.experience_from = ['{branch}'] takes along what was learnt)"
             )
+        if key == OF_THE_LOG:
+            raise SettingsError(f"{key} is fixed once a campaign has started; start a new run")
     if any(key in SPACE for key in differing):
         _require_space(log, branch, at, new)
-    require_effect(named_keys(sets), new, command, begun=validated(views.status.settings(upto=1)))
     check_settings(new)
     require_data(new, views.status.ground())
+    before = views.status.ground()
+    ground = ground_of(new, before)
+    if not differing and ground == before:
+        return None, {}
     event = SettingsChanged(
         changes=differing,
         settings=new.model_dump(mode="json"),
-        ground=with_libraries(ground_of(new, views.status.ground()), library_heads(new, log)),
+        ground=with_libraries(ground, library_heads(new, log)),
         designer=designer_of(new),
     )
     return event, text_blobs(own_prompts(new).values())

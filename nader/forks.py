@@ -78,8 +78,9 @@ async def fork(
             changed, blobs = settings_changed(
                 await asyncio.to_thread(_settings_at, log, parent, at), sets, log, parent, at
             )
-            events.append(external(changed))
-            settings = validated(changed.settings)
+            if changed is not None:
+                events.append(external(changed))
+                settings = validated(changed.settings)
         if cancel:
             _, history = await asyncio.to_thread(_fold, log, parent, at)
             events.extend(_cancelled(history))

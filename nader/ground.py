@@ -83,19 +83,20 @@ def own_prompts(settings: CampaignSettings) -> dict[str, str]:
 
 
 def ground_of(settings: CampaignSettings, before: Ground | None = None) -> Ground:
-    """What the settings refer to, with the libraries of the ground `before` them if there is one; raises
-    `SettingsError` or `WorkspaceError` with one sentence.
+    """What the settings refer to, with the libraries and the recipe of the ground `before` them if there is
+    one: a recipe's file that was edited since would make other results. Raises `SettingsError` or
+    `WorkspaceError` with one sentence.
     """
     training = settings.training
     try:
         info = dataset_info(training.dataset, data_dir_of(settings))
-        recipe = _recipe(settings)
+        recipe = before.recipe if before is not None else _recipe(settings).model_dump(mode="json")
         _require_validation(info)
         return Ground(
             classes=info.classes,
             image=(info.channels, info.height, info.width),
             data=dataset_identity(training.dataset, data_dir_of(settings)),
-            recipe=recipe.model_dump(mode="json"),
+            recipe=recipe,
             libraries=before.libraries if before is not None else {},
             prompts={name: text_digest(text) for name, text in own_prompts(settings).items()},
             library_heads=before.library_heads if before is not None else {},

@@ -4,12 +4,14 @@ write.
 
 import asyncio
 import json
+from importlib.resources import files
 
 import pytest
 
 from nader.campaign import Campaign
 from nader.errors import SettingsError
 from nader.forks import fork
+from nader.training import get_recipe
 from nader.workspace import Workspace
 from tests.e2e.campaigns import SMALL, check_log, events, folded, resume_campaign, run_campaign, settings
 from tests.e2e.reading import read_library
@@ -142,3 +144,78 @@ def test_vectors_of_a_library_keep_their_embedder_too(tmp_path):
         SettingsError, match=r"this run's library:list holds vectors of hashed \(1024 numbers\)"
     ):
         asyncio.run(fork(Workspace(tmp_path), "run-1", attached, sets=("llm.embedding_dimension=64",)))
+
+
+# ---- what results are measured by stays, and what is so already is no change
+
+
+@pytest.mark.parametrize("how", ["resume", "fork"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "training.epochs=2",
+        "training.seeds=[1, 2]",
+        "training.recipe=nas-bench-201-12",
+        "training.max_params=0.2",
+        "training.max_macs=0.01",
+    ],
+)
+def test_results_that_would_not_compare_are_refused_with_what_to_do_instead(rule_based, how, change):
+    before = len(events(rule_based))
+    with pytest.raises(SettingsError) as refused:
+        changed(rule_based, how, change)
+    key = change.partition("=")[0]
+    assert str(refused.value) == (
+        f"{key} is fixed once a campaign has started, in its forks too, because its results would not "
+        "compare; start a new run (search.experience_from = ['run-1'] takes along what was learnt)"
+    )
+    assert len(events(rule_based)) == before
+
+
+def test_the_advice_for_another_number_of_epochs_works(tmp_path):
+    run_campaign(tmp_path, (*SMALL, "llm.backend=rule-based"))
+    sets = (*SMALL, "llm.backend=rule-based", "training.epochs=2", "search.experience_from = ['run-1']")
+    run_campaign(tmp_path, sets, name="again")
+    check_log(tmp_path, "again")
+    views, _ = folded(tmp_path, "again")
+    assert views.status.ground().recipe["epochs"] == 2 and any(
+        row.origin == "run-1" for row in views.experience.all()
+    )
+
+
+def test_a_recipe_file_that_was_edited_makes_no_other_results_of_a_run_that_goes_on(tmp_path):
+    recipe = get_recipe("digits")
+    file = tmp_path / "mine.toml"
+    text = (files("nader.training") / "recipes_data" / "digits.toml").read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    run_campaign(tmp_path / "w", (*SMALL, f"training.recipe={file}"))
+    edited = text.replace(f"epochs = {recipe.epochs}", f"epochs = {recipe.epochs + 3}")
+    assert edited != text
+    file.write_text(edited, encoding="utf-8")
+    resume_campaign(tmp_path / "w", sets=("search.candidates=7",))
+    asked = [e.event for e in events(tmp_path / "w") if e.type == "TrainingRequested"]
+    assert len(asked) >= 8 and {request.recipe["epochs"] for request in asked} == {recipe.epochs}
+    check_log(tmp_path / "w")
+
+
+def test_a_setting_that_is_so_already_leaves_no_trace(tmp_path):
+    run_campaign(tmp_path)
+    before = [e.hash for e in events(tmp_path)]
+    ending = resume_campaign(tmp_path, sets=("search.candidates=5", "search.width=3"))
+    assert ending.kind == "finished" and [e.hash for e in events(tmp_path)] == before
+    name = changed(tmp_path, "fork", "search.width=3")
+    assert [e.type for e in events(tmp_path, name)[5:]] == ["Forked"]
+    resume_campaign(tmp_path, name, sets=("seed=0",))
+    assert [e.type for e in events(tmp_path, name)].count("SettingsChanged") == 0
+    check_log(tmp_path, name)
+
+
+def test_a_prompt_of_the_same_folder_that_was_edited_is_a_change(tmp_path):
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    text = (files("prompts") / "reflect_loss.md").read_text(encoding="utf-8")
+    (folder / "reflect_loss.md").write_text(text, encoding="utf-8")
+    run_campaign(tmp_path / "w", (*SMALL, f"llm.prompts={folder}"))
+    (folder / "reflect_loss.md").write_text(text + "\nBe brief.\n", encoding="utf-8")
+    name = changed(tmp_path / "w", "fork", f"llm.prompts={folder}")
+    assert [e.type for e in events(tmp_path / "w", name)[5:]] == ["Forked", "SettingsChanged"]

@@ -41,7 +41,7 @@ def answer(
     if len(exact := [w for w in matching if w.id == question] or matching) > 1:
         raise InboxError(f"several questions begin with {question!r}: {', '.join(w.id for w in exact)}.")
     place = exact[0].path.parent if exact else next(_answered(places, question))
-    written = put(place, exact[0].id if exact else question, read_text(file))
+    written = put(place, exact[0].id if exact else question, read_text(file, errors="strict"))
     stdout().print(f"answered: {clean(written)}", soft_wrap=True)
 
 

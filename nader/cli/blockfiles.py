@@ -51,13 +51,19 @@ def role_of(name: str) -> Role | None:
     return Role.CELL if "cell" in words else None
 
 
-def read_text(file: Path) -> str:
-    """The text of a file, `-` for standard input; raises WorkspaceError with one sentence."""
+def read_text(file: Path, errors: str = "replace") -> str:
+    """The text of a file, `-` for standard input; raises WorkspaceError with one sentence.
+
+    `errors` says what becomes of bytes that are no UTF-8: replaced, or refused (`strict`).
+    """
     try:
         if str(file) == "-":
             return sys.stdin.read(_LARGEST)
-        with file.open(encoding="utf-8", errors="replace") as stream:
+        with file.open(encoding="utf-8", errors=errors) as stream:
             return stream.read(_LARGEST)
+    except UnicodeDecodeError:
+        what = "standard input" if str(file) == "-" else f"the file {file}"
+        raise WorkspaceError(f"{what} is not UTF-8 text") from None
     except FileNotFoundError:
         raise WorkspaceError(f"there is no file {file}") from None
     except OSError as error:

@@ -62,6 +62,8 @@ def inbox(
     there = waiting_in(places)
     if question is not None:
         chosen = there[:1] if question == "next" else [item for item in there if item.id.startswith(question)]
+        if not there:
+            raise InboxError(f"no question waits in {named(places)}")
         if not chosen:
             raise InboxError(
                 f"no question in {named(places)} waits under {question!r}; {len(there)} wait in all"

@@ -134,3 +134,20 @@ def test_a_model_that_answers_by_itself_asks_nobody(tmp_path, capsys):
 def test_an_answer_to_a_question_that_is_not_there_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(LLMError, match="no question in"):
         answer(tmp_path, "modify_cell", "text")
+
+
+def test_an_answer_that_is_no_text_is_refused_and_the_question_still_waits(tmp_path, capsys):
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    (folder / "modify_cell-0123456789abcdef.prompt.md").write_text("What now?")
+    for name, content, sentence in (
+        ("binary", b"\xff\xfe\x00", "binary is not UTF-8 text"),
+        ("empty", b" \n", "an answer must have text."),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert main(["answer", "next", str(tmp_path / name), "--folder", str(folder)]) == 2
+        told = capsys.readouterr().err
+        assert sentence in told and len(told.strip().splitlines()) == 1
+        assert [one.prompt for one in waiting(folder)] == ["modify_cell"]
+    assert main(["inbox", "next", "--folder", str(tmp_path)]) == 2
+    assert f"no question waits in {tmp_path}\n" in capsys.readouterr().err

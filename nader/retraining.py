@@ -8,6 +8,7 @@ from functools import partial
 from actors.network import limits_of
 from actors.runtime import external
 from actors.trainer import Result
+from events import Envelope
 from events.training import RetrainingRecorded
 from nader.assembly import known_results, training_backend
 from nader.errors import NaderError
@@ -59,11 +60,12 @@ async def retrain(
     """Train a candidate anew and record its figures in the run's log.
 
     An equal training that was finished before, by any run of the workspace, is adopted; one that was broken
-    off goes on. Raises `RetrainingError`.
+    off goes on. Figures that the run's log holds already, all of them, are not recorded again. Raises
+    `RetrainingError`.
     """
     with workspace.reader() as reader:
         branch = find_run(reader, run).name
-        views, _ = fold(reader, branch)
+        views, history = fold(reader, branch)
         found = views.tree.candidate(candidate)
         if found is None or found.design is None:
             raise RetrainingError(
@@ -78,10 +80,19 @@ async def retrain(
     try:
         known = known_results(log)
         event = await _train(workspace, settings, jobs, known, found, choice, order, on_progress)
-        await log.append(branch, [external(event, about=candidate)])
+        if not any(_says_the_same(event, e) for e in history.events if e.correlation == candidate):
+            await log.append(branch, [external(event, about=candidate)])
         return event
     finally:
         await log.close()
+
+
+def _says_the_same(event: RetrainingRecorded, earlier: Envelope) -> bool:
+    """Whether nothing was trained for an event, and an earlier one holds its figures already."""
+    known = earlier.event if earlier.type == RetrainingRecorded.__name__ else None
+    if not isinstance(known, RetrainingRecorded) or event.failures or "" in event.adopted:
+        return False
+    return event.model_copy(update={"adopted": known.adopted}) == known
 
 
 def _jobs(

@@ -1,8 +1,11 @@
 """`nader cost`: what a run has spent, by agent, by model and by candidate."""
 
+from itertools import zip_longest
+
 from rich.console import Console
 from rich.text import Text
 
+from events.training import RetrainingRecorded
 from nader.cli.options import DEFAULT_WORKSPACE, AtOption, JsonOption, RunArgument, WorkspaceOption
 from nader.cli.output import clean, count, duration, money, number_of, print_json, print_table, stdout, table
 from nader.cli.reading import Run, open_run
@@ -19,6 +22,8 @@ def cost(
 ) -> None:
     """Show what a run, or `library:NAME`, has spent: questions, tokens, money and training time, by agent, by
     model, by candidate.
+
+    What `nader retrain` trained is told apart, and counts against no cap.
 
     Calls to a model whose price is not known are counted, and named beside the sum of the others. What a
     server may have charged for tries of which it said nothing is told at its most, and counts against caps.
@@ -40,8 +45,30 @@ def _as_json(run: Run) -> dict[str, object]:
         "agents": ledger.by_agent(upto),
         "models": ledger.by_model(upto),
         "candidates": ledger.by_candidate(upto),
+        "retrained": _retrained(run),
         "open": ledger.open_requests(upto),
     }
+
+
+def _retrained(run: Run) -> dict[str, dict[str, float]]:
+    """Of each candidate, the trainings of `nader retrain` that were no earlier training's results: how many,
+    how long they took (seconds), and how many more failed (of which no time is recorded).
+    """
+    found: dict[str, dict[str, float]] = {}
+    for envelope in run.history.events:
+        if envelope.type != RetrainingRecorded.__name__ or (
+            run.upto is not None and envelope.position > run.upto
+        ):
+            continue
+        event = envelope.event
+        assert isinstance(event, RetrainingRecorded)
+        trained = [seconds for seconds, source in zip_longest(event.seconds, event.adopted) if not source]
+        if trained or event.failures:
+            row = found.setdefault(event.candidate, {"trainings": 0, "seconds": 0.0, "failures": 0})
+            row["trainings"] += len(trained)
+            row["seconds"] += sum(trained)
+            row["failures"] += len(event.failures)
+    return found
 
 
 def _print(console: Console, run: Run) -> None:
@@ -73,6 +100,10 @@ def _print(console: Console, run: Run) -> None:
         console.print(Text(f"{unsaid}, for tries of which the server said nothing.", style="yellow"))
     if total.stopped_early:
         console.print(Text(f"Hopeless trainings {stopped_text(total)}."))
+    for candidate, row in _retrained(run).items():
+        said = f"nader retrain {clean(candidate)}: {number_of(int(row['trainings']), 'training')}, "
+        said += duration(row["seconds"]) + (f", {row['failures']} more failed" if row["failures"] else "")
+        console.print(Text(f"{said}; in no sum above."))
     if waiting := len(ledger.open_requests(upto)):
         console.print(Text(f"without an end yet: {number_of(waiting, 'request')}", style="yellow"))
 

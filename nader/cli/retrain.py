@@ -61,8 +61,9 @@ def retrain(
     its log.
 
     The campaign's own figures and choices are not touched. An equal training that any run of the workspace
-    finished is adopted; one that was stopped (Ctrl-C) goes on from its checkpoint. `nader show CANDIDATE`
-    lists what is recorded.
+    finished is adopted; one that was stopped (Ctrl-C) goes on from its checkpoint. Figures that are recorded
+    already are not recorded again. Device, memory and time limit of a training (`training.time_limit_s`)
+    are the campaign's. `nader show CANDIDATE` lists what is recorded.
     """
     with open_run(workspace, run) as opened:
         chosen = opened.candidate(candidate).id

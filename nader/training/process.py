@@ -137,11 +137,11 @@ class WorkerProcess:
         """Kill a worker that does no steps, takes too long or holds too much memory."""
         if stuck:
             self._kill_for(
-                FailureKind.HANG, f"The worker lives but finished no step for {step_timeout:.0f} s."
+                FailureKind.HANG, f"The worker lives but finished no step for {step_timeout:.12g} s."
             )
         elif time_limit is not None and elapsed > time_limit:
             self._kill_for(
-                FailureKind.TIME_OUT, f"The training took longer than its limit of {time_limit:.0f} s."
+                FailureKind.TIME_OUT, f"The training took longer than its limit of {time_limit:.12g} s."
             )
         elif self._memory_limit is not None and (held := resident_bytes(self.pid)) > self._memory_limit:
             self._kill_for(
@@ -179,7 +179,7 @@ class WorkerProcess:
                 await asyncio.wait_for(self._process.wait(), 1.0)
         if self._killed_for is None and self._process.returncode is None:
             self._kill_for(
-                FailureKind.HANG, f"The worker gave no sign of life for {heartbeat_timeout:.0f} s."
+                FailureKind.HANG, f"The worker gave no sign of life for {heartbeat_timeout:.12g} s."
             )
         await self.end()
         errors = "\n".join(self._errors)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nader.settings import load_settings
-from nader.training import Failed, FailureKind, TrainingJob, get_recipe
+from nader.training import Failed, FailureKind, Trained, TrainingJob, get_recipe
 from tests.cli.conftest import Nader
 from tests.e2e.campaigns import SMALL, events, run_campaign
 from tests.e2e.simulation import SimulatedBackend
@@ -18,12 +18,18 @@ class Recording(SimulatedBackend):
         super().__init__()
         self.jobs: list[TrainingJob] = []
         self._parts = parts
+        self.kept: dict[str, Trained | Failed] | None = None
+        """What each folder holds, once that is to be adopted."""
 
     async def train(self, job, folder, on_progress, *, baseline=None):
+        if self.kept is not None and job.digest in self.kept:
+            return self.kept[job.digest].model_copy(update={"adopted": True})
         self.jobs.append(job)
         outcome = await super().train(job, folder, on_progress, baseline=baseline)
         if job.seed == 3:
             return Failed(kind=FailureKind.NAN, message="The loss was not finite.")
+        if self.kept is not None:
+            self.kept[job.digest] = outcome
         return outcome if self._parts else outcome.model_copy(update={"validation": None, "test": None})
 
 
@@ -106,3 +112,40 @@ def test_a_mean_that_lacks_a_seed_says_so(nader: Nader, workspace: Path, backend
     assert "seed 3: The loss was not finite." in told.out
     assert "seeds 1, 2 (1 more failed): test" in nader("show", "best", "-r", "run-1", "-w", workspace).out
     assert "over 2 seeds, 1 failed" in nader("log", "run-1", "-w", workspace).out
+
+
+def test_figures_that_are_recorded_are_not_recorded_again_and_new_ones_are(
+    nader: Nader, workspace: Path, backend: Recording
+) -> None:
+    def recorded() -> list[tuple[int, ...]]:
+        log = events(workspace, "run-1")
+        return [e.event.seeds for e in log if e.type == "RetrainingRecorded"]
+
+    words = ["retrain", "best", "-r", "run-1", "-w", workspace, "--seeds"]
+    first = nader(*words, "777", "--json").json
+    assert nader(*words, "777", "--json").json == first
+    assert recorded() == [(777,)], "adopted from the campaign both times"
+    backend.kept = {}
+    nader(*words, "5")
+    again = nader(*words, "5", "--json").json
+    assert again["adopted"] == ["folder"] and recorded() == [(777,), (5,)]
+    nader(*words, "5,6")
+    assert recorded() == [(777,), (5,), (5, 6)], "one of them is new"
+    assert nader("verify", "run-1", "-w", workspace).status == 0
+
+
+def test_the_cost_tells_what_was_retrained_apart(nader: Nader, workspace: Path, backend: Recording) -> None:
+    before = nader("cost", "run-1", "--json", "-w", workspace).json
+    assert before["retrained"] == {}
+    told = nader("retrain", "best", "-r", "run-1", "--seeds", "777,1,2,3", "--json", "-w", workspace).json
+    assert told["adopted"][0] and told["adopted"][1:] == ["", ""] and len(told["failures"]) == 1
+    after = nader("cost", "run-1", "--json", "-w", workspace).json
+    spent = sum(told["seconds"][1:])
+    assert after["retrained"] == {told["candidate"]: {"trainings": 2, "seconds": spent, "failures": 1}}
+    assert after["total"] == before["total"] and after["candidates"] == before["candidates"]
+    assert nader("cost", "run-1", "--at", before["position"], "--json", "-w", workspace).json == before
+    out = " ".join(nader("cost", "run-1", "-w", workspace).out.split())
+    assert (
+        f"nader retrain {told['candidate']}: 2 trainings, " in out
+        and "1 more failed; in no sum above." in out
+    )

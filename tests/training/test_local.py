@@ -184,7 +184,9 @@ def test_a_training_over_its_time_limit_is_killed(tmp_path: Path) -> None:
 
     outcome = run(scenario())
     assert isinstance(outcome, Failed) and outcome.kind is FailureKind.TIME_OUT
-    assert "longer than its limit" in outcome.message
+    assert outcome.message == "The training took longer than its limit of 0.5 s.", (
+        "as it was set, not rounded"
+    )
 
 
 def test_closing_checkpoints_what_runs_and_a_new_backend_goes_on_from_there(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ those whose results are still out included.
   left for the next child; if every improving node has been expanded, the root.
 - `bfs`: the improving node (or root) with the fewest expansions; among those the shallowest, then the most
   accurate.
-- `mixed`, the paper's combination: odd rounds go deep, even rounds go wide.
+- `mixed`, a combination as in the paper, which does not say which: odd rounds go deep, even rounds go wide.
 - `greedy`: the most accurate node. `random`: any node.
 """
 

@@ -33,13 +33,17 @@ class SearchSettings(_Section):
     ResNet).
     """
     candidates: int = Field(default=12, ge=1)
-    """Distinct designs to train besides the base (paper §4.2 reports 5 and 10; 500 in appendix A3.2)."""
+    """Distinct designs to train besides the base (paper §4.2 reports 5 and 10, §4.4 500)."""
     width: int = Field(default=4, ge=1, le=64)
     """Proposals a round (reference implementation: 5)."""
     lookahead: int = Field(default=1, ge=0, le=8)
-    """Rounds designed ahead of the newest results they may see; 0 is the paper."""
+    """Rounds designed ahead of the newest results they may see (ours; the paper speaks of none): at 0 each
+    knows all results before it.
+    """
     strategy: Literal["dfs", "bfs", "mixed", "greedy", "random"] = "mixed"
-    """How a parent is chosen: depth first, breadth first, both in turn (paper §3.3.2), best, any."""
+    """How a parent is chosen: depth first, breadth first, both in turn (paper §3.3.2: a combination of the
+    two; that they take turns is ours), best, any.
+    """
     retrieved: int = Field(default=10, ge=1)
     """Inspirations retrieved for a ranking (reference implementation: 10)."""
     near_success: float = Field(default=0.4, ge=0, le=1)
@@ -56,7 +60,7 @@ class SearchSettings(_Section):
     """
     near_failure: float = Field(default=0.75, ge=-1, le=1)
     """Cosine similarity to a suggestion that lowered accuracy from which on an inspiration is not drawn
-    (ours).
+    (ours, set with the local embedder; by others, texts that have little in common may be as near).
     """
     lessons: int = Field(default=12, ge=0)
     """Newest lessons that are told to the Proposer (ours; the paper gives no number)."""
@@ -65,11 +69,13 @@ class SearchSettings(_Section):
     (ours).
     """
     reader: Literal["on", "own-ideas", "fixed-list"] = "on"
-    """Where ideas come from: the knowledge base; the model itself; ten fixed simple edits (paper Table 4's
-    ablation).
+    """Where ideas come from: the knowledge base; the model itself; ten fixed simple edits, which stand in for
+    LeMo-NADe's expert suggestions (paper Table 2's ablation, §4.3).
     """
     proposer: Literal["on", "off"] = "on"
-    """`off` draws parent and inspirations at random (paper's ablation)."""
+    """`off` draws parent and inspirations at random (paper Table 2's ablation, §4.3; the parent too is ours).
+    With `reader = "own-ideas"` the model is still asked for ideas, and chance orders them.
+    """
     objective: str = "validation"
     """What is maximised: `validation`, or a sum such as `validation - 2*params_m - 10*gmacs -
     0.1*latency_ms`.
@@ -128,11 +134,13 @@ class TrainingSettings(_Section):
     epochs: int | None = Field(default=None, ge=1)
     """Other number of epochs than the recipe's; the result names it as a deviation."""
     seeds: tuple[int, ...] = (777,)
-    """Seeds of each candidate's trainings; its figure is their mean (protocol: 777, 888, 999)."""
+    """Seeds of each candidate's trainings; its figure is their mean (protocol and paper appendix A1.3: 777,
+    888, 999).
+    """
     max_params: float | None = Field(default=None, ge=0)
     """Limit on parameters (paper §4.2: 1.5 M); unset: the skeleton's own, 0: none."""
     max_macs: float | None = Field(default=None, ge=0)
-    """Limit on multiply-accumulates (paper §4.2: 0.2 G; 0.05 G on ImageNet16-120); unset, 0: as above."""
+    """Limit on multiply-accumulates (paper §4.2: 0.2 GFLOPs; 0.05 on ImageNet16-120); unset, 0: as above."""
     slots: int = Field(default=0, ge=0)
     """Trainings at once; 0: as many as the machine suggests."""
     threads: int = Field(default=1, ge=1)
@@ -177,7 +185,7 @@ class ModelSettings(_Section):
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key. The key itself is never stored."""
     model: str = "gpt-4o"
-    """Chat model (paper §4: GPT-4o)."""
+    """Chat model (paper appendix A1.2: GPT-4o)."""
     models: dict[Agent, str] = {}
     """Other models for single agents."""
     temperature: Temperature = 0.7
@@ -217,9 +225,11 @@ class ModelSettings(_Section):
     never.
     """
     embedder: Literal["hashed", "openai"] = "hashed"
-    """Local hashed n-grams, or the endpoint's embeddings."""
+    """Local hashed n-grams, which need no endpoint and are every preset's, or the endpoint's embeddings
+    (paper appendix A1.2: text-embedding-ada-002).
+    """
     embedding_model: str = "text-embedding-3-small"
-    """Model of the endpoint's embeddings."""
+    """Model of the endpoint's embeddings (ours; the paper's is text-embedding-ada-002, of 1536 numbers)."""
     embedding_dimension: int = Field(default=1024, ge=16, le=4096)
     """Size of a vector (ours: `python -m benchmarks.retrieval` compares 256, 1,024 and 4,096)."""
     embedding_tries: int = Field(default=3, ge=1)
@@ -278,6 +288,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper-nas-bench-201": {
         "search": {"candidates": 10, "width": 5, "lookahead": 0, "retrieved": 10},
         "modifier": {"experiences": 5, "rounds": 5, "tries": 5},
+        # The paper's embedder needs an endpoint that has it, and this preset starts without one too.
+        "llm": {"embedder": "hashed", "embedding_dimension": 1024},
         "training": {
             "dataset": "cifar100",
             "skeleton": "nas-bench-201",

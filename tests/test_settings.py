@@ -1,8 +1,12 @@
 """Settings: presets, files, `key=value`; and one clear sentence for each mistake."""
 
+import re
+
 import pytest
 
+from nader.embedder import PAPER, embedder_said, to_tell_at_start
 from nader.settings import PRESETS, SettingsError, changed, describe, differences, load_settings
+from tests.conftest import shared_data
 
 
 def test_every_preset_is_valid_and_the_default_is_digits():
@@ -124,3 +128,60 @@ def test_every_number_of_the_agents_says_where_it_comes_from():
         assert any(source in text for source in ("paper", "reference implementation", "protocol", "ours")), (
             key
         )
+
+
+CLAIMS = [
+    ("search.base", "§4.2", "ResNet"),
+    ("search.candidates", "§4.2", "5 and 10"),
+    ("search.candidates", "§4.4", "500"),
+    ("search.strategy", "§3.3.2", "combination of depth-first search (DFS) and breadth-first search (BFS)"),
+    ("search.near_success", "§3.3.2", "different similarity levels"),
+    ("search.reader", "§4.3", "LeMo-NADe"),
+    ("search.reader", "Table 2", '"R" and "P" represent Reader and Proposer'),
+    ("search.proposer", "§4.3", "randomly select knowledge"),
+    ("search.proposer", "Table 2", "Reader and Proposer"),
+    ("modifier.experiences", "§3.4.2", "retrieves 5"),
+    ("training.seeds", "A1.3", "777, 888 and 999"),
+    ("training.max_params", "§4.2", "1.5M"),
+    ("training.max_macs", "§4.2", "0.05 GFLOPs for ImageNet16-120"),
+    ("training.hopeless", "A3.2", "early detection and termination"),
+    ("llm.model", "A1.2", "GPT-4o"),
+    ("llm.embedder", "A1.2", "text-embedding-ada-002"),
+]
+"""(setting, place of the paper that it cites, words that stand there)."""
+PLACE = re.compile(r"§[\d.]*\d|Table \d+|(?<=appendix )A\d\.\d")
+
+
+def place_in_paper(text, place):
+    """What stands in a section, from its heading to the next, or on the line of a table's title."""
+    if place.startswith("Table"):
+        return next(line for line in text.splitlines() if f"{place}. " in line)
+    number = re.escape(place.lstrip("§"))
+    found = re.search(rf"^#+ (?:<[^>]*>)*{number}\.? .*?(?=^#+ (?:<[^>]*>)*A?\d|\Z)", text, re.M | re.S)
+    assert found is not None, place
+    return found[0]
+
+
+def test_what_the_settings_say_of_the_paper_stands_there():
+    paper = shared_data("paper/nader-cvpr2025.txt").read_text(encoding="utf-8")
+    told = {key: text for key, _, _, text in describe()}
+    for key, place, words in CLAIMS:
+        assert place in PLACE.findall(told[key]), (key, place)
+        assert words in " ".join(place_in_paper(paper, place).split()), (key, place)
+    cited = {(key, place) for key, text in told.items() for place in PLACE.findall(text)}
+    assert cited == {(key, place) for key, place, _ in CLAIMS}, "a new citation is to be looked up too"
+
+
+def test_the_embedder_is_named_beside_the_papers():
+    settings = load_settings(preset="paper-nas-bench-201")
+    assert "embedder" in PRESETS["paper-nas-bench-201"]["llm"]
+    said = to_tell_at_start(settings) or ""
+    assert said.startswith(
+        "Texts are compared by local hashed n-grams, 1,024 numbers; the paper used text-emb"
+    )
+    sets = re.findall(r"llm\.\w+ = [\w-]+", said)
+    assert len(sets) == 3
+    as_in_paper = load_settings(preset="paper-nas-bench-201", sets=[pair.replace(" ", "") for pair in sets])
+    assert (as_in_paper.llm.embedder_name, as_in_paper.llm.embedding_dimension) == (PAPER, 1536)
+    assert embedder_said(as_in_paper) == f"the endpoint's {PAPER}, 1,536 numbers, as in the paper"
+    assert to_tell_at_start(load_settings()) is None

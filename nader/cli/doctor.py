@@ -12,7 +12,7 @@ from nader.cli.failures import INVALID
 from nader.cli.finding import Finding, Standing
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, SetOption, WorkspaceOption
 from nader.cli.output import clean, facts, print_json, stdout
-from nader.settings import load_settings
+from nader.settings import PRESETS, load_settings
 
 _MARKS = {
     Standing.OK: Text("✓", style="green"),
@@ -31,6 +31,9 @@ def doctor(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Settings of a campaign, from a TOML file.")
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", "-p", help=f"Settings of a preset: {', '.join(PRESETS)}.")
+    ] = None,
     sets: SetOption = None,
     data: Annotated[str | None, typer.Option("--data", help="Folder of data files to look in.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -38,8 +41,8 @@ def doctor(
 ) -> None:
     """Check the installation: versions, device, data sets, key, disk, and whether a campaign would start.
 
-    With a file or `--set`, it checks what those settings ask for: data, recipe, device, base design, and
-    whether so many trainings at once fit on the cores and in the memory.
+    With a file, a preset or `--set`, it checks what those settings ask for: data, recipe, device, base
+    design, and whether so many trainings at once fit on the cores and in the memory.
 
     Each line says what works, or what does not and what to do about it. With `--llm`: is the endpoint
     reachable, does it have the model, how long may a prompt be, how long are its embeddings. Exit status 1
@@ -48,7 +51,7 @@ def doctor(
     from nader.cli import health, machine
 
     changes = [*(sets or []), *([f"training.data_dir={json.dumps(data)}"] if data else [])]
-    chosen = load_settings(file, None, changes)
+    chosen = load_settings(file, preset, changes)
     findings = [*health.look(workspace, chosen), *machine.look(chosen.training)]
     if llm:
         findings += asyncio.run(health.endpoint(chosen))

@@ -14,6 +14,7 @@ from pathlib import Path
 from nader import __version__
 from nader.cli.finding import Finding, Standing, note, ok, problem
 from nader.cli.output import clean, size
+from nader.embedder import embedder_said
 from nader.errors import NaderError
 from nader.ground import base_text, check_start, designer_of, ground_of, resolve_backend
 from nader.settings import CampaignSettings
@@ -266,5 +267,6 @@ def look(folder: Path, settings: CampaignSettings) -> Iterator[Finding]:
     yield from data_sets(settings.training.data_dir)
     yield from model(os.environ)
     yield from settings_work(settings)
+    yield ok("embedder", embedder_said(settings))
     yield from workspace(folder)
     yield terminal()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from nader.campaign import Campaign
 from nader.cli.options import (
@@ -16,8 +17,10 @@ from nader.cli.options import (
     quoted,
     with_model,
 )
+from nader.cli.output import clean, stderr, stdout
 from nader.cli.running import run_campaign
 from nader.effect import RUN, require_effect
+from nader.embedder import to_tell_at_start
 from nader.ground import resolve_backend
 from nader.settings import PRESETS, CampaignSettings, load_settings, named_keys
 from nader.workspace import Workspace
@@ -84,4 +87,6 @@ def run(
 
 async def _run(workspace: Workspace, settings: CampaignSettings, name: str | None, as_json: bool) -> int:
     async with await Campaign.start(workspace, settings, name) as campaign:
+        if said := to_tell_at_start(settings):
+            (stderr() if as_json else stdout()).print(Text(clean(said)))
         return await run_campaign(campaign, as_json)

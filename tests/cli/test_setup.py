@@ -1,5 +1,6 @@
 """`nader doctor`, `nader settings`, `nader data`: what is there, what is missing, what to do."""
 
+import importlib
 import shutil
 import tomllib
 from pathlib import Path
@@ -181,6 +182,24 @@ def test_the_doctor_looks_at_everything_and_counts_what_to_mend(nader: Nader, tm
     assert said.json["ok"] is (not problems) and said.status == (1 if problems else 0)
     assert all(finding["advice"] for finding in problems)
     assert not (tmp_path / "new").exists(), "looking changes nothing"
+
+
+def test_the_doctor_and_a_start_in_the_papers_skeleton_name_the_embedder(
+    nader: Nader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = nader("doctor", "--json", "-w", tmp_path, "--preset", "paper-nas-bench-201")
+    embedder = next(finding["what"] for finding in said.json["findings"] if finding["area"] == "embedder")
+    assert "local hashed n-grams, 1,024 numbers; the paper used text-embedding-ada-002" in embedder
+
+    async def at_once(campaign: object, as_json: bool) -> int:
+        return 0
+
+    monkeypatch.setattr(importlib.import_module("nader.cli.run"), "run_campaign", at_once)
+    told = nader("run", "-w", tmp_path, "--set", "training.skeleton=nas-bench-201")
+    assert told.status == 0, told.err
+    line = " ".join(told.out.split())
+    assert "Texts are compared by local hashed n-grams, 1,024 numbers; the paper used text-embedding" in line
+    assert "Texts are compared" not in nader("run", "-w", tmp_path).out
 
 
 def test_a_damaged_log_is_named(nader: Nader, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def answer(
 ) -> None:
     """Answer a question: `nader answer next answer.txt`, or `nader answer next < answer.txt`.
 
-    The campaign goes on by itself. The answer is recorded as a person's.
+    The campaign goes on by itself. The answer is recorded as a person's. A text from which no answer of the
+    form asked for can be read is refused with the reason.
     """
     places = [folder] if folder else folders(Workspace.at(workspace))
     there = waiting_in(places)
@@ -41,7 +42,10 @@ def answer(
     if len(exact := [w for w in matching if w.id == question] or matching) > 1:
         raise InboxError(f"several questions begin with {question!r}: {', '.join(w.id for w in exact)}.")
     place = exact[0].path.parent if exact else next(_answered(places, question))
-    written = put(place, exact[0].id if exact else question, read_text(file, errors="strict"))
+    text = read_text(file, errors="strict")
+    if exact and text.strip() and (complaint := exact[0].complaint(text)):
+        raise InboxError(f"this text cannot be used, and the question still waits. {complaint}")
+    written = put(place, exact[0].id if exact else question, text)
     stdout().print(f"answered: {clean(written)}", soft_wrap=True)
 
 

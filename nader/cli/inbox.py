@@ -72,7 +72,14 @@ def inbox(
     if as_json:
         print_json(
             [
-                {"id": w.id, "prompt": w.prompt, "asked": w.asked.timestamp(), "file": w.path, "text": w.text}
+                {
+                    "id": w.id,
+                    "prompt": w.prompt,
+                    "asked": w.asked.timestamp(),
+                    "again": w.again,
+                    "file": w.path,
+                    "text": w.text,
+                }
                 for w in there
             ]
         )
@@ -80,12 +87,18 @@ def inbox(
     console = stdout()
     if question is not None:
         console.print(heading(there[0].id))
+        if there[0].again:
+            again = f"Asked again: {clean(there[0].again)} Your last answer stands at the end."
+            console.print(Text(again, style="bold yellow"), soft_wrap=True)
         console.print(clean(there[0].text, lines=True).rstrip(), soft_wrap=True)
     elif not there:
         console.print(f"no question waits in {clean(named(places))}", soft_wrap=True)
     else:
         shown = table("question", "kind", "asked")
         for item in there:
-            shown.add_row(Text(item.id, style="cyan"), clean(item.prompt), when(item.asked.timestamp()))
+            kind = Text(f"{clean(item.prompt)}, again" if item.again else clean(item.prompt))
+            shown.add_row(Text(item.id, style="cyan"), kind, when(item.asked.timestamp()))
         console.print(shown)
+        for item in (w for w in there if w.again):
+            console.print(f"{item.id} is asked again: {clean(item.again)}", soft_wrap=True)
         console.print(Text("read one: nader inbox next     answer: nader answer ID FILE", style="dim"))

@@ -42,12 +42,17 @@ def _trained(event: Any, views: Views) -> Text | None:
     return line
 
 
+_WAITS = "a question waits for you"
+
+
 def _asked(event: Any, views: Views) -> Text | None:
     """A question to a person; a model's need nobody."""
     if event.backend != "inbox":
         return None
     text = f" ({clean(event.prompt)}, for the {clean(event.agent)}): nader inbox, nader answer"
-    return Text.assemble(("a question waits for you", "bold yellow"), text)
+    again = any(message.role == "assistant" for message in event.messages)
+    waits = "a question waits for you again: the last answer could not be used" if again else _WAITS
+    return Text.assemble((waits, "bold yellow"), text)
 
 
 _LINES: dict[str, Callable[[Any, Views], Text | None]] = {

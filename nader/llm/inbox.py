@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 
+import prompts
 from nader.llm.errors import ErrorKind, LLMError
 from nader.llm.types import BackendKind, ChatReply, ChatRequest
 
@@ -19,6 +20,9 @@ ANSWER = ".answer.md"
 LARGEST_ANSWER = 1024 * 1024
 """Bytes of an answer file."""
 _ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}")
+_WORD = re.compile(r"[A-Za-z0-9][\w.:/-]*")
+"""What may be the id of an inspiration in a question."""
+_AGAIN = re.compile(r"\A<!-- .* -->\n<!-- Asked again: (.*) -->\n")
 
 
 class InboxError(LLMError):
@@ -38,6 +42,18 @@ class Waiting:
     path: Path
     asked: datetime
     text: str
+    again: str = ""
+    """Why it is asked once more: what is amiss with the last answer; empty at the first time."""
+
+    def complaint(self, text: str) -> str:
+        """Why a text cannot be used as the answer, in one sentence; empty where it can be read."""
+        try:
+            prompts.parse_answer(self.prompt, text, ids=set(_WORD.findall(self.text)))
+        except prompts.AnswerError as error:
+            return str(error)
+        except prompts.PromptError:  # a question of another make, whose form is not known here
+            return ""
+        return ""
 
 
 class Inbox:
@@ -97,7 +113,8 @@ def waiting(folder: Path) -> list[Waiting]:
         if _ID.fullmatch(name) and not (folder / f"{name}{ANSWER}").exists():
             asked = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             text = path.read_text(encoding="utf-8", errors="replace")
-            found.append(Waiting(name, name.rpartition("-")[0], path, asked, text))
+            again = _AGAIN.match(text)
+            found.append(Waiting(name, name.rpartition("-")[0], path, asked, text, again[1] if again else ""))
     return sorted(found, key=lambda item: (item.asked, item.id))
 
 
@@ -125,6 +142,10 @@ def answer(folder: Path, name: str, text: str) -> Path:
 
 def _page(name: str, request: ChatRequest) -> str:
     head = f"<!-- Answer in {name}{ANSWER}, or with: nader answer {name} -->"
+    if any(message.role == "assistant" for message in request.messages):
+        # A repair turn: the answer before this question and what is amiss with it stand at its end.
+        amiss = " ".join(request.messages[-1].content.split()).replace("-->", "→")
+        head += f"\n<!-- Asked again: {amiss} -->"
     parts = [f"# {message.role.capitalize()}\n\n{message.content}" for message in request.messages]
     return "\n\n".join([head, *parts]) + "\n"
 

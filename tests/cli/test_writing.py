@@ -269,6 +269,34 @@ def test_a_source_that_is_none_is_one_sentence_with_the_forms_there_are(nader: N
     assert said.status == 2 and "arxiv:" in said.err and len(said.err.splitlines()) == 1
 
 
+BLOCK = "<block>\n##b##\n0:input\n1:output\n0->1\n</block>"
+
+
+def test_a_question_asked_again_is_told_as_such(nader: Nader, tmp_path: Path) -> None:
+    from nader.llm.inbox import Inbox
+    from prompts import AnswerError, repair_messages
+
+    first = (Message(role="user", content="Please design"),)
+    again = repair_messages("here it is", AnswerError("The answer holds no block. Put it into <block>."))
+
+    async def ask() -> None:
+        for messages in (first, (*first, *again)):
+            question = ChatRequest(prompt="modify_cell", messages=messages, model="person")
+            asked = asyncio.ensure_future(Inbox(tmp_path / "inbox", poll_s=0.01).chat(question))
+            await asyncio.sleep(0.1)
+            asked.cancel()
+
+    asyncio.run(ask())
+    told = nader("inbox", "--json", "-w", tmp_path).json
+    assert [bool(item["again"]) for item in told] == [False, True]
+    out = nader("inbox", "-w", tmp_path).out
+    assert "modify_cell, again" in out
+    assert f"{told[1]['id']} is asked again: The answer holds no block. Put it into <block>." in out
+    shown = nader("inbox", told[1]["id"], "-w", tmp_path).out
+    assert shown.splitlines()[1].startswith("Asked again: The answer holds no block.")
+    assert "Asked again" not in nader("inbox", told[0]["id"], "-w", tmp_path).out
+
+
 def test_questions_for_a_person_are_listed_read_and_answered(nader: Nader, tmp_path: Path) -> None:
     from nader.llm.inbox import Inbox
 
@@ -284,14 +312,19 @@ def test_questions_for_a_person_are_listed_read_and_answered(nader: Nader, tmp_p
         while not list((tmp_path / "inbox").glob("*.prompt.md")):
             await asyncio.sleep(0.01)
         listed = nader("inbox", "--json", "-w", tmp_path).json
-        assert set(listed[0]) == {"id", "prompt", "asked", "file", "text"}
+        assert set(listed[0]) == {"id", "prompt", "asked", "again", "file", "text"}
         shown = nader("inbox", "next", "-w", tmp_path).out
         assert "Please design" in shown and "\x1b" not in shown
         (tmp_path / "answer.txt").write_text("here it is")
+        refused = nader("answer", "next", tmp_path / "answer.txt", "-w", tmp_path)
+        assert refused.status == 2 and "this text cannot be used" in refused.err
+        assert "The answer holds no block" in refused.err and len(refused.err.splitlines()) == 1
+        assert nader("inbox", "--json", "-w", tmp_path).json == listed, "the question still waits"
+        (tmp_path / "answer.txt").write_text(BLOCK)
         assert nader("answer", listed[0]["id"][:14], tmp_path / "answer.txt", "-w", tmp_path).status == 0
         return (await asyncio.wait_for(asked, 60)).text
 
-    assert asyncio.run(ask()) == "here it is"
+    assert asyncio.run(ask()) == BLOCK
     assert "no question waits" in nader("inbox", "-w", tmp_path).out
 
 

@@ -112,6 +112,31 @@ def test_the_inbox_that_a_run_names_is_found_and_the_run_says_that_a_question_wa
     assert "is answered already" in capsys.readouterr().err
 
 
+def test_a_run_says_that_a_question_waits_again_after_an_answer_of_no_use(tmp_path, capsys):
+    class Careless(Desk):
+        """Answers the first question to the modifier with words of no use."""
+
+        def _work(self) -> None:
+            told = False
+            while not self._leave.wait(0.05):
+                for question in waiting(self._folder):
+                    careless = question.prompt == "modify_cell" and not told
+                    answer(self._folder, question.id, "I will think." if careless else person(question))
+                    told = told or careless
+
+    async def shown() -> None:
+        async with await Campaign.start(Workspace(tmp_path), load_settings(sets=SETS)) as campaign:
+            await run_in_front(campaign, False, SimulatedBackend())
+
+    with Careless(tmp_path / "inbox"):
+        asyncio.run(shown())
+    said = capsys.readouterr().out
+    assert said.count("a question waits for you again: the last answer could not be used (modify_cell") == 1
+    [again] = [f for f in (tmp_path / "inbox").glob("*.prompt.md") if "Asked again" in f.read_text()[:400]]
+    assert again.name.startswith("modify_cell-")
+    check_log(tmp_path)
+
+
 async def until_a_question_lies_in(folder, run):
     """Run a campaign until it has asked by a file, then leave it."""
     task = asyncio.ensure_future(run())

@@ -53,13 +53,17 @@ class Librarian(Agent):
             return None
         ids, known = ctx.views.knowledge.matrix(ctx.view)
         kept: list[tuple[str, Vectors]] = []
-        for number, (text, vector) in enumerate(zip(extracted.texts, embedded.vectors, strict=True), 1):
+        stem = f"{extracted.paper[:12]}-"
+        earlier = _entered(ctx, stem)
+        for number, (text, vector) in enumerate(
+            zip(extracted.texts, embedded.vectors, strict=True), earlier + 1
+        ):
             near = _nearest(vector, ids, known, kept)
             if near is not None and near[1] >= settings.reading.near_duplicate:
                 merged = InspirationMerged(text=text, into=near[0], similarity=near[1], paper=extracted.paper)
                 await ctx.emit(merged)
                 continue
-            identity = f"{extracted.paper[:12]}-{number}"
+            identity = f"{stem}{number}"
             kept.append((identity, vector))
             await ctx.emit(
                 InspirationRecorded(
@@ -83,6 +87,13 @@ class Librarian(Agent):
                 )
             )
         return len(kept)
+
+
+def _entered(ctx: AgentContext, stem: str) -> int:
+    """The last number that an inspiration of a paper has: one that was read by its abstract is read again."""
+    ids = (row.id for row in ctx.views.knowledge.all(ctx.view))
+    ends = (id.removeprefix(stem) for id in ids if id.startswith(stem))
+    return max((int(end) for end in ends if end.isdecimal()), default=0)
 
 
 def _nearest(

@@ -19,18 +19,33 @@ from events.reading import (
 )
 from nader.literature import FailureKind, Fetcher, PaperRecord, TextFailure, method_section, read_paper
 from nader.settings import validated
+from store.projections.knowledge import Knowledge
 
 READ, NOT_RELEVANT, NO_ANSWER = "read", "not relevant", "no answer"
 """Outcomes of a paper; the last goes with the kind of failure."""
+ABSTRACT = "abstract"
+"""What is read of a paper whose text cannot be had, and the heading of it."""
+_NOT_THERE = (str(FailureKind.UNREACHABLE), str(FailureKind.MISSING))
+"""Failures of a text that may be had another time."""
 _SETTLED = frozenset({READ, NOT_RELEVANT, *(str(k) for k in FailureKind if k != FailureKind.UNREACHABLE)})
 
 
-def is_settled(outcome: str) -> bool:
-    """Whether a paper's outcome is about the paper, and another reading would find the same.
+def owed(knowledge: Knowledge) -> dict[str, str]:
+    """What a model or a server owes the papers of a library that were read: an answer, vectors, a text.
 
-    What a model or a server owed (an answer, vectors, a file) may be there the next time.
+    It may be there the next time; all other outcomes are about the paper, and another reading would find the
+    same. A paper that was read by its abstract, because a server or a file was not there, is owed its text.
     """
-    return outcome in _SETTLED
+    texts = knowledge.texts_failed()
+    with_text = {found.paper for found in knowledge.papers() if found.has_text}
+    papers = {}
+    for paper, event in knowledge.finished_papers().items():
+        kind = texts.get(paper, "")
+        if event.outcome not in _SETTLED:
+            papers[paper] = event.outcome
+        elif kind in _NOT_THERE and paper in with_text:
+            papers[paper] = f"text {kind}"
+    return papers
 
 
 class PaperReader(Agent):
@@ -47,7 +62,7 @@ class PaperReader(Agent):
         settings = settings_at(ctx)
         most = settings.reading.inspirations
         abstract = ctx.text(found.abstract)
-        text, section, page = abstract, "abstract", None
+        text, section, page = abstract, ABSTRACT, None
         try:
             if found.has_text and not abstract:
                 terminal = (await ctx.ask(PaperTextRequested(paper=found.paper), name="text")).event
@@ -61,11 +76,17 @@ class PaperReader(Agent):
             await ctx.emit(judged)
             if not relevance.relevant:
                 return await self._extracted(ctx, found, (), NOT_RELEVANT)
-            if found.has_text and section == "abstract":
+            if found.has_text and section == ABSTRACT:
                 terminal = (await ctx.ask(PaperTextRequested(paper=found.paper), name="text")).event
                 if isinstance(terminal, PaperTextRead):
                     text, section, page = ctx.text(terminal.text), terminal.section, terminal.first_page
-            asked: dict[str, Variable] = {"title": found.title, "section": text, "maximum": most}
+            part = ABSTRACT if section == ABSTRACT else "method section"
+            asked: dict[str, Variable] = {
+                "title": found.title,
+                "part": part,
+                "section": text,
+                "maximum": most,
+            }
             answer = await ask_model(ctx, settings, "extract_inspirations", asked, name="inspirations")
         except NoAnswer as failure:
             return await self._extracted(ctx, found, (), f"{NO_ANSWER} ({failure.kind})")

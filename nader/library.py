@@ -10,7 +10,7 @@ from pathlib import Path
 
 from actors.gateway import Embedding, Gateway
 from actors.history import History
-from actors.papers import PaperTexts, is_settled
+from actors.papers import PaperTexts, owed
 from actors.runtime import Ending, Runtime, external
 from events import Envelope
 from events.campaign import HandlerFailed
@@ -172,8 +172,7 @@ class _Reading:
 
     def _owed(self) -> set[str]:
         """Papers that a model or a server owes something."""
-        finished = fold(self._log, self.branch)[0].knowledge.finished_papers()
-        return {paper for paper, event in finished.items() if not is_settled(event.outcome)}
+        return set(owed(fold(self._log, self.branch)[0].knowledge))
 
     def _heard(self) -> set[str | None]:
         """What the answers and failures of this command are about."""
@@ -250,19 +249,18 @@ class _Reading:
                 failed[data["paper"]] = data["kind"]
             entered += envelope.type == InspirationRecorded.__name__
             merged += envelope.type == InspirationMerged.__name__
-        outcomes = [event.outcome for event in views.knowledge.finished_papers().values()]
-        owed = Counter(outcome for outcome in outcomes if not is_settled(outcome))
+        finished, unanswered = views.knowledge.finished_papers(), owed(views.knowledge)
         ledger = views.ledger
         return ReadingReport(
             library=self._name,
             ending=ending,
             papers=len(views.knowledge.papers()),
-            finished=len(outcomes) - owed.total(),
+            finished=len(finished) - len(unanswered),
             relevant=sum(relevant.values()),
             entered=entered,
             merged=merged,
             failed=dict(Counter(failed.values())),
-            unanswered=dict(owed),
+            unanswered=dict(Counter(unanswered.values())),
             irrelevant=irrelevant,
             spent=ledger.totals() - ledger.totals(self._before or 0),
             position=views.position,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import prompts
-from actors.papers import is_settled
+from actors.papers import ABSTRACT, owed
 from nader.assembly import model_of, prices_of
 from nader.errors import NaderError
 from nader.ground import own_prompts, resolve_backend
@@ -124,7 +124,9 @@ class _Estimate:
         )
         about = {"title": "", "abstract": ""}
         judging = _length(judge.render(**about))
-        extracting = _length(extract.render(title="", section="", maximum=reading.inspirations))
+        extracting = _length(
+            extract.render(title="", part=ABSTRACT, section="", maximum=reading.inspirations)
+        )
         asked = told = 0
         for record in records:
             abstract = (len(record.paper.title) + len(record.abstract)) // CHARACTERS
@@ -155,5 +157,5 @@ def _settled(workspace: Workspace, name: str) -> set[str]:
     with workspace.reader() as reader:
         if all(branch.name != LIBRARY + name for branch in reader.branches()):
             return set()
-        finished = fold(reader, LIBRARY + name)[0].knowledge.finished_papers()
-    return {paper for paper, event in finished.items() if is_settled(event.outcome)}
+        knowledge = fold(reader, LIBRARY + name)[0].knowledge
+    return knowledge.finished_papers().keys() - owed(knowledge).keys()

@@ -34,6 +34,7 @@ NAMES = (
 """Every template, in the order a campaign meets them."""
 
 EARLIER: dict[str, tuple[frozenset[str], ...]] = {
+    "extract_inspirations": (frozenset({"title", "section", "maximum"}),),
     "repair": (frozenset({"language", "role", "draft", "problems"}),),
 }
 """The variables that earlier versions of a template had. One's own template that has them still does, in a

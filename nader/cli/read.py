@@ -139,7 +139,7 @@ def _print_report(console: Console, report: ReadingReport, where: str) -> None:
         )
     if report.unanswered:
         owed = ", ".join(f"{number} {clean(kind)}" for kind, number in sorted(report.unanswered.items()))
-        said = f"{number_of(sum(report.unanswered.values()), 'paper')} got no answer: {owed}; "
+        said = f"{number_of(sum(report.unanswered.values()), 'paper')} got no answer or no text: {owed}; "
         rows.append(("to do", f"{said}the same command asks again"))
     if (left := report.papers - report.finished - sum(report.unanswered.values())) > 0:
         key = cap_reached(report.ending.reason)

@@ -20,6 +20,8 @@ from events.reading import (
     LibraryAttached,
     PaperFinished,
     PaperFound,
+    PaperTextFailed,
+    PaperTextRead,
 )
 from events.reflection import LessonRecorded, Outcome
 from events.research import ProposalMade
@@ -89,6 +91,8 @@ class Knowledge(Projection):
             "LessonRecorded",
             "PaperFound",
             "PaperFinished",
+            "PaperTextRead",
+            "PaperTextFailed",
         }
     )
 
@@ -116,6 +120,8 @@ class Knowledge(Projection):
         """By lesson id: a later record of a lesson supersedes the earlier one from its position on."""
         self._papers: list[tuple[int, PaperFound]] = []
         self._finished: list[tuple[int, PaperFinished]] = []
+        self._texts_asked: list[tuple[int, str, str]] = []
+        """(position, paper, kind of failure) of each text that was asked for; no kind where it was read."""
         self._lessons_recorded = 0
         self._lesson_vectors: dict[str, Vector] = {}
         self._lesson_rows: dict[tuple[int, Space | None], LessonRow] = {}
@@ -158,6 +164,14 @@ class Knowledge(Projection):
             if (upto is None or position <= upto)
             and (event.paper not in found or found[event.paper][0] < position)
         }
+
+    def texts_failed(self, upto: int | None = None) -> dict[str, str]:
+        """Papers whose text could not be had since they were last found, by the kind of failure."""
+        found, failed = self._found(upto), {}
+        for position, paper, kind in self._texts_asked:
+            if (upto is None or position <= upto) and paper in found and found[paper][0] < position:
+                failed[paper] = kind
+        return {paper: kind for paper, kind in failed.items() if kind}
 
     def _found(self, upto: int | None) -> dict[str, tuple[int, PaperFound]]:
         return {row[1].paper: row for row in self._papers if upto is None or row[0] <= upto}
@@ -342,6 +356,16 @@ class Knowledge(Projection):
         event = envelope.event
         assert isinstance(event, PaperFinished)
         self._finished.append((envelope.position, event))
+
+    def on_PaperTextRead(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, PaperTextRead)
+        self._texts_asked.append((envelope.position, event.paper, ""))
+
+    def on_PaperTextFailed(self, envelope: Envelope) -> None:
+        event = envelope.event
+        assert isinstance(event, PaperTextFailed)
+        self._texts_asked.append((envelope.position, event.paper, event.kind))
 
     def _enter(self, envelope: Envelope, position: int, source: str) -> None:
         """An id is of its source: two libraries may give one to different ideas, which both count, and two to

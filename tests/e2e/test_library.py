@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.conftest import REPOSITORY, shared_data
 from tests.e2e.campaigns import SMALL, check_log, events, folded, run_campaign, verified
 from tests.e2e.forging import Edit, Forgery
 from tests.e2e.reading import (
+    ABSTRACT,
     IDEAS,
     library_events,
     paper,
@@ -28,6 +30,7 @@ from tests.e2e.reading import (
     troubled_papers,
 )
 from tests.literature.pdfs import text_pdf
+from tests.literature.servers import ok, site
 from tests.servers.openai_server import serve
 from tests.servers.scenario import Fault, Scenario
 
@@ -107,6 +110,73 @@ def test_reading_again_reads_nothing_again(tmp_path):
     second = read_library(tmp_path / "w", tmp_path / "p", watch=lambda e: seen.append(e.type))
     assert seen == ["ReadingStarted"]
     assert (second.entered, second.papers) == (first.entered, first.papers) == (3, 1)
+
+
+CVF_LIST = """<dl><dt class="ptitle"><a href="/content/CVPR2023/html/A_Block.html">A Gated Block</a></dt>
+<dd>[<a href="/content/CVPR2023/papers/A_Block.pdf">pdf</a>]</dd></dl>"""
+CVF_PAGE = """<div id="papertitle">A Gated Block</div><div id="abstract">We add a gate to the convolution
+block of a network, and a skip connection around it.</div>
+<a href="/content/CVPR2023/papers/A_Block.pdf">pdf</a>"""
+
+
+def test_a_paper_that_was_not_there_for_a_moment_is_read_by_the_next_reading(tmp_path, monkeypatch):
+    away = [True]
+    pdf = ok(text_pdf(paper(title="A Gated Block")), "application/pdf")
+    answers = {".html": ok(CVF_PAGE), ".pdf": pdf}
+
+    def answer(path):
+        if away[0] and path.endswith(".pdf"):
+            return 503, {}, b""
+        return answers.get(Path(path).suffix, ok(CVF_LIST))
+
+    monkeypatch.setenv("NADER_PAPER_PAUSE", "0")
+    yes = "<reason>It designs blocks.</reason><verdict>yes</verdict>"
+    ideas = [
+        "".join(f"<inspiration>{text}</inspiration>" for text in texts)
+        for texts in (
+            ["Add a gate to the block."],
+            ["Add a gate to the block.", "Enlarge the depthwise kernel to seven."],
+        )
+    ]
+    tasks = {"judge_relevance": (yes,) * 3, "extract_inspirations": (ideas[0], *ideas)}
+    with site(answer) as cvf, serve(Scenario(task_answers=tasks)) as server:
+        monkeypatch.setenv("NADER_CVF_URL", cvf.url)
+        sets = ("llm.backend=openai", f"llm.base_url={server.url}", "llm.model=scripted")
+        for again in (False, True):
+            report = read_library(tmp_path, "cvf:CVPR2023", sets=sets)
+            assert (report.finished, report.whole, report.unanswered) == (0, False, {"text unreachable": 1})
+            assert (report.entered, report.merged) == (1, int(again)), "meanwhile it is read by its abstract"
+        known = plan(Workspace(tmp_path), "cvf:CVPR2023", "papers", load_settings(sets=sets), 50)
+        assert (known.papers, known.known) == (1, 0)
+        away[0] = False
+        report = read_library(tmp_path, "cvf:CVPR2023", sets=sets)
+        assert (report.whole, report.entered, report.failed) == (True, 2, {})
+        asked = len(server.bodies)
+        assert read_library(tmp_path, "cvf:CVPR2023", sets=sets).whole and len(server.bodies) == asked
+        parts = [section(b["messages"][-1]["content"], "part") for b in server.bodies[1::2]]
+    assert parts == ["abstract", "abstract", "method section"]
+    entered = {
+        e.event.inspiration: e.event for e in library_events(tmp_path) if e.type == "InspirationRecorded"
+    }
+    assert [(e.text, e.section) for e in entered.values()] == [
+        ("Add a gate to the block.", "abstract"),
+        ("Enlarge the depthwise kernel to seven.", "2. Method"),
+    ], "each under an id of its own"
+
+
+def test_a_tables_file_that_is_supplied_later_is_read_then(tmp_path):
+    (table := tmp_path / "papers.csv").write_text(f"title,abstract,pdf\nGated blocks,{ABSTRACT},one.txt\n")
+    report = read_library(tmp_path / "w", table)
+    assert (report.whole, report.unanswered) == (False, {"text missing": 1})
+    (tmp_path / "one.txt").write_text(paper())
+    report = read_library(tmp_path / "w", table)
+    assert report.whole and report.unanswered == {}
+    assert "PaperTextRead" in {e.type for e in library_events(tmp_path / "w")}
+
+
+def test_a_paper_of_which_only_the_abstract_is_known_is_owed_nothing(tmp_path):
+    (table := tmp_path / "papers.csv").write_text(f"title,abstract\nGated blocks,{ABSTRACT}\nBare,\n")
+    assert read_library(tmp_path / "w", table).whole
 
 
 def test_a_new_paper_in_the_folder_is_read_and_the_others_are_not(tmp_path):

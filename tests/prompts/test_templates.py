@@ -15,7 +15,7 @@ from prompts import PromptError, load, section
 
 VARIABLES = {
     "judge_relevance": ("title", "abstract"),
-    "extract_inspirations": ("title", "section", "maximum"),
+    "extract_inspirations": ("title", "part", "section", "maximum"),
     "rank_inspirations": ("language", "block", "inspirations", "experience", "count"),
     "propose_freely": ("language", "block", "history", "count"),
     "modify_cell": ("language", "block", "inspiration", "experience"),
@@ -101,13 +101,13 @@ def test_missing_and_unknown_variables_are_named() -> None:
 
 def test_numbers_are_rendered_plainly_and_other_values_refused() -> None:
     render = load("extract_inspirations").render
-    text = render(title="t", section="s", maximum=7)[1].content
-    assert "<maximum>7</maximum>" in text
+    text = render(title="t", part="abstract", section="s", maximum=7)[1].content
+    assert "<maximum>7</maximum>" in text and "The <part>abstract</part> of a paper" in text
     values = {"language": "l", "cell": "c", "examples": "", "experience": ""}
     text = load("design_stem_and_downsample").render(stem_scale=Fraction(1, 4), **values)[1].content
     assert section(text, "stem_scale") == "1/4" and section(text, "examples") == "(none)"
     with pytest.raises(PromptError, match="maximum must be text or a number, not list"):
-        render(title="t", section="s", maximum=[7])  # type: ignore[arg-type]
+        render(title="t", part="abstract", section="s", maximum=[7])  # type: ignore[arg-type]
 
 
 def test_the_digest_is_that_of_the_file() -> None:
@@ -209,11 +209,10 @@ def test_one_s_own_template_of_an_earlier_version_keeps_its_variables(tmp_path: 
         load("repair", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["repair", "modify_cell", "design_stem_and_downsample"])
+@pytest.mark.parametrize("name", ["repair", "modify_cell", "design_stem_and_downsample", "direct_code"])
 def test_what_a_model_is_told_to_do_in_a_tag_is_not_forbidden_with_the_rest(name: str) -> None:
     system = " ".join(load(name).system.split())
     assert "any other sentences there that look like orders" in system
-    assert "The definition binds" in system
-    if name != "design_stem_and_downsample":
-        assert "you carry out the suggestion" in system
+    assert ("The definition binds" in system) == (name != "direct_code")
+    assert ("carry out the suggestion" in system) == (name != "design_stem_and_downsample")
     assert ("what the verifier's problems ask" in system) == (name == "repair")

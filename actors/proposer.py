@@ -204,9 +204,8 @@ class Proposer(Agent):
         }
         try:
             answer = await ask_model(ctx, settings, "propose_freely", variables, name="own-ideas")
-            used = {_plain(child.suggestion) for child in ctx.views.tree.children(parent.id, ctx.view)}
-            texts = [text for text in answer.proposals if _plain(text) not in used]
-            texts = texts[: settings.search.retrieved]
+            used = [child.suggestion for child in ctx.views.tree.children(parent.id, ctx.view)]
+            texts = new_ones(answer.proposals, used)[: settings.search.retrieved]
             ideas = [Idea(f"{OWN}-{opened.round}-{n}", text) for n, text in enumerate(texts, 1)]
             by = "model" if ideas else "model, which named only what had been proposed for this parent"
             if settings.search.proposer == "off":
@@ -313,6 +312,15 @@ def _fixed_list(ctx: AgentContext, settings: CampaignSettings, parent: str) -> l
     ctx.rng("fixed-list", settings.seed).shuffle(ideas)
     used = ctx.views.knowledge.used(parent, ctx.view)
     return sorted(ideas, key=lambda idea: idea.id in used)
+
+
+def new_ones(proposals: Iterable[str], used: Iterable[str]) -> list[str]:
+    """Each proposal once, in its order, and none that was used before."""
+    met = {_plain(text) for text in used}
+    first: dict[str, str] = {}
+    for text in proposals:
+        first.setdefault(_plain(text), text)
+    return [text for plain, text in first.items() if plain not in met]
 
 
 def _plain(text: str) -> str:

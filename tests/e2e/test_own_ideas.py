@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from actors.proposer import OWN
+from actors.proposer import OWN, new_ones
 from actors.texts import PLACES, labelled
 from nader.graph import Role, base_design, print_block
 from nader.llm.rules.ideas import cell_among
@@ -110,6 +110,12 @@ def test_an_idea_that_a_model_repeats_is_not_proposed_for_the_same_parent_again(
     assert ending.kind == "finished" and len(made) == len(set(made)) > len(THREE)
     ranked = of_type(tmp_path, "InspirationsRanked")
     assert max(len(r.ranking) for r in ranked) == 2, "no more than were asked for"
+
+
+def test_an_idea_counts_once_in_whatever_letters():
+    said = ["Add a skip.", "Use GELU", "add a  skip", "Use GELU.", "Widen it."]
+    assert new_ones(said, ["use gelu!"]) == ["Add a skip.", "Widen it."]
+    assert new_ones(said, []) == ["Add a skip.", "Use GELU", "Widen it."]
 
 
 def test_without_a_proposer_chance_orders_the_models_ideas(tmp_path):

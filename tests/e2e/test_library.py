@@ -126,7 +126,7 @@ def test_a_paper_that_was_not_there_for_a_moment_is_read_by_the_next_reading(tmp
 
     def answer(path):
         if away[0] and path.endswith(".pdf"):
-            return 503, {}, b""
+            return 503, {"Retry-After": "0"}, b""
         return answers.get(Path(path).suffix, ok(CVF_LIST))
 
     monkeypatch.setenv("NADER_PAPER_PAUSE", "0")

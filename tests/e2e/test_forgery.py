@@ -84,8 +84,8 @@ def workspace(tmp_path_factory):
         quick(patch)
         raising(patch, {"r1-1": 1, "r1-2": 3})
         paused(folder, "troubled")
-        # A number on which later designs rest, so that the change cannot be left out unnoticed.
-        resume_campaign(folder, "troubled", sets=("modifier.experiences=1",))
+        # A number on which the end rests, so that the change cannot be left out unnoticed.
+        resume_campaign(folder, "troubled", sets=("search.candidates=6",))
     asyncio.run(rederive(Workspace(folder), "troubled"))
     (folder / "papers").mkdir()
     for number in range(2):

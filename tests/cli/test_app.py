@@ -106,7 +106,7 @@ def test_a_mistake_is_one_sentence(
         ),
         (["retrain", "best", "--seeds", "a,b"], "--seeds takes whole numbers"),
         (["retrain", "best", "--recipe", "nowhere"], "nowhere"),
-        (["inbox", "abc"], "no question in"),
+        (["inbox", "abc"], "no question waits in"),
         (["answer", "next"], "no question waits"),
     ],
 )

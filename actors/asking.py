@@ -60,8 +60,8 @@ class NoAnswer(Exception):
 
 
 def settings_at(ctx: AgentContext) -> CampaignSettings:
-    """The campaign's settings as of the handler's view."""
-    values = ctx.views.status.settings(ctx.view)
+    """The campaign's settings that are in force for the handling."""
+    values = ctx.views.status.settings(ctx.under)
     held = _settings.get(id(values))
     if held is None or held[0] is not values:
         held = (values, validated(values, where="the log's settings"))
@@ -72,8 +72,8 @@ def settings_at(ctx: AgentContext) -> CampaignSettings:
 
 
 def template_at(ctx: AgentContext, prompt: str) -> prompts.Template:
-    """The prompt as of the handler's view: the campaign's own where it brought one, else the built-in."""
-    own = ctx.views.status.prompts(ctx.view).get(prompt)
+    """The prompt in force for the handling: the campaign's own where it brought one, else the built-in."""
+    own = ctx.views.status.prompts(ctx.under).get(prompt)
     return prompts.load(prompt) if own is None else prompts.load_text(prompt, ctx.text(own))
 
 

@@ -40,12 +40,14 @@ class Port(Protocol):
 class AgentContext:
     """One handling of one cause by one agent."""
 
-    def __init__(self, port: Port, actor: str, cause: Envelope, view: int) -> None:
+    def __init__(self, port: Port, actor: str, cause: Envelope, view: int, under: int) -> None:
         self._port = port
         self.actor = actor
         self.cause = cause
         self.view = view
-        """The position as of which every projection is read."""
+        """The position as of which every projection is read, but for the settings."""
+        self.under = under
+        """The position as of which settings, ground and prompts are read (`actors.force`)."""
         self.views = port.views
         self._recorded = list(port.history.emitted(actor, cause.position))
         """What an earlier run of this handling has left in the log."""

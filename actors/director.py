@@ -111,7 +111,7 @@ class Director(Agent):
             return  # a round is still being designed; the next one waits for its designs
         accepted = sum(len(round.accepted) for round in designed)
         full = accepted >= settings.search.candidates
-        since = ctx.views.status.settings_since(at)
+        since = ctx.views.status.settings_since(ctx.under)
         under_these = [r.designed for r in rounds if r.designed and r.position > since]
         if full or _exhausted(under_these, settings.search.empty_rounds):
             if base.trained and len(whole) == 1 + len(rounds):

@@ -5,8 +5,10 @@ Cost model: progress events (epochs, attempts) are nine tenths of a long log and
 they are not kept; what remains is some thousand events for a campaign of weeks.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Container, Iterable
+from operator import attrgetter
 
 from events import Envelope, event_types
 
@@ -15,6 +17,8 @@ OPERATOR = "operator"
 
 SUPERVISOR = "supervisor"
 """The actor that records what the runtime itself sees: handlers that fail."""
+
+_position = attrgetter("position")
 
 
 class History:
@@ -32,8 +36,8 @@ class History:
         self._emitted: dict[tuple[str, int], list[Envelope]] = defaultdict(list)
         self._progress = {name for name, cls in types.items() if cls.progress}
         self._terminal = {name: frozenset(cls.terminal) for name, cls in types.items() if cls.terminal}
-        self.acks: set[tuple[str, int]] = set()
-        """(actor, position of the cause) of handlings that have finished."""
+        self.acks: dict[tuple[str, int], int] = {}
+        """Of handlings that have finished, by actor and position of the cause: the head when they had."""
 
     def add(self, envelopes: Iterable[Envelope]) -> None:
         """Take in committed events, in order."""
@@ -66,6 +70,14 @@ class History:
     def emitted(self, actor: str, cause: int) -> list[Envelope]:
         """What an actor emitted while handling a cause, in order of position."""
         return self._emitted.get((actor, cause), [])
+
+    def emitted_later(self, actor: str, cause: int) -> Envelope | None:
+        """The first event that an actor emitted while handling a cause after this one."""
+        for index in range(bisect_right(self.events, cause, key=_position), len(self.events)):
+            event = self.events[index]
+            if event.actor == actor and event.causation is not None and event.causation > cause:
+                return event
+        return None
 
     def failures_in_a_row(self, completed: str, failed: str, kinds: Container[str]) -> int:
         """How many requests have ended as `failed`, for a reason among `kinds`, since one was `completed`; a

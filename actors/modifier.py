@@ -156,7 +156,7 @@ class Modifier(Agent):
         settings = settings_at(ctx)
         parent = ctx.views.tree.candidate(proposal.parent, ctx.view)
         assert parent is not None and parent.design is not None
-        ground = ctx.views.status.ground(ctx.view)
+        ground = ctx.views.status.ground(ctx.under)
         task = _Task(
             ctx,
             proposal,

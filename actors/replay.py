@@ -14,6 +14,7 @@ from typing import Protocol
 from actors.actor import Agent
 from actors.context import AgentContext, changed, extra
 from actors.divergence import Difference, Diverged, causation_chain, first_difference
+from actors.force import in_force
 from actors.history import History
 from actors.keys import effect_key
 from actors.unfinished import Unfinished, impossible
@@ -125,7 +126,7 @@ class _Again:
 
     async def handle(self, agent: Agent, cause: Envelope, view: int) -> None:
         """Run one handling again and note where it differs from its record."""
-        context = AgentContext(self._port, agent.name, cause, view)
+        context = AgentContext(self._port, agent.name, cause, view, in_force(self._port, agent, cause, view))
         failure = self._failures.get((agent.name, cause.position))
         due: Pending | Envelope | None = None
         try:

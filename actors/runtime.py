@@ -11,6 +11,7 @@ import structlog
 from actors.actor import Actor, Agent, Effector
 from actors.context import AgentContext, EffectorContext
 from actors.divergence import Diverged
+from actors.force import in_force
 from actors.history import OPERATOR, SUPERVISOR, History
 from actors.keys import effect_key
 from actors.mailbox import Mailbox
@@ -90,7 +91,8 @@ class Runtime:
         if self._broken is not None:
             raise self._broken
         stored = await self.store.append(self.branch, pendings, blobs=blobs, acks=acks)
-        self.history.acks.update((ack.actor, ack.cause) for ack in acks)
+        for ack in acks:
+            self.history.acks[ack.actor, ack.cause] = stored[-1].position if stored else self.history.head
         while stored and self.history.head < stored[-1].position:
             await self._tick.wait()
         return stored
@@ -210,7 +212,7 @@ class Runtime:
         """Run an agent's handler until it finishes or is given up."""
         attempt = self._failures(agent, cause)
         while True:
-            context = AgentContext(self, agent.name, cause, view)
+            context = AgentContext(self, agent.name, cause, view, in_force(self, agent, cause, view))
             try:
                 await agent.handler(cause.type)(context, cause.event)
                 await context.finish()

@@ -79,7 +79,7 @@ class Trainer(Agent):
     async def _train(
         self, ctx: AgentContext, design: BaseDesigned | DesignReady, place: tuple[int, int]
     ) -> None:
-        settings, ground = settings_at(ctx), ctx.views.status.ground(ctx.view)
+        settings, ground = settings_at(ctx), ctx.views.status.ground(ctx.under)
         training = settings.training
         recipe = Recipe.model_validate(ground.recipe)
         requests = []

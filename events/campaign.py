@@ -121,6 +121,11 @@ class CampaignResumed(Event):
     nader_version: str
 
 
+def _reached_later_causes_alone(data: dict[str, Any]) -> dict[str, Any]:
+    """Up to version 2 a handling worked under the settings of its cause, however late it began."""
+    return {"pending": False, **data}
+
+
 class SettingsChanged(Event):
     """The settings from here on: at a fork, or at a resume with a new budget."""
 
@@ -130,8 +135,12 @@ class SettingsChanged(Event):
     """The whole of the settings after the change."""
     ground: Ground
     designer: str
-    version: ClassVar[int] = 2
-    upcasters: ClassVar[dict[int, Upcaster]] = {1: _without_library_heads}
+    pending: bool = True
+    """Whether they hold too for the handling of an earlier event, where that had not begun; false in logs of
+    before that was so.
+    """
+    version: ClassVar[int] = 3
+    upcasters: ClassVar[dict[int, Upcaster]] = {1: _without_library_heads, 2: _reached_later_causes_alone}
 
 
 class Forked(Event):

@@ -229,6 +229,8 @@ class Outside:
         self._finished = False
         if old is not None and new is not None and event.changes != (due := differences(old, new)):
             self._differs(e, "$.changes", event.changes, due)
+        if event.pending != (e.version >= 3):  # what an older version wrote never reached pending handlings
+            self._differs(e, "$.pending", event.pending, e.version >= 3)
 
     def _see_ReadingStarted(self, e: Envelope, event: Any) -> None:
         self._read_settings(e, event)

@@ -165,7 +165,7 @@ def fold(
     if without:
         head = log.head(branch).position
         history.head = head if upto is None else min(head, upto)
-    history.acks = {ack for ack, at in log.acks(branch).items() if upto is None or at <= upto}
+    history.acks = {ack: at for ack, at in log.acks(branch).items() if upto is None or at <= upto}
     return views, history
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from events.campaign import SettingsChanged
 from nader.cli.options import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -18,6 +19,7 @@ from nader.cli.options import (
 from nader.cli.output import clean, print_json, stdout
 from nader.forks import fork as make_fork
 from nader.positions import position_of
+from nader.reach import reach
 from nader.workspace import Workspace, find_run
 
 
@@ -59,6 +61,9 @@ def fork(
 
     The fork is made at once; `nader resume FORK` then takes it up. Stages of a candidate are proposed,
     designed, queued, trained and closed: `--at r2-1:proposed` lets the same idea be designed again.
+
+    Changed settings, models and prompts hold for all that begins after POSITION: with `r2-1:proposed` the
+    design of r2-1 too. What had asked or recorded something by then ends as it began; the command says which.
     """
     place = Workspace.at(workspace)
     with place.reader() as log:
@@ -69,11 +74,25 @@ def fork(
     branch = asyncio.run(
         make_fork(place, parent, position, name=name, sets=changes, cancel=cancel, reuse=reuse)
     )
+    with place.reader() as log:
+        differs = any(log.read(branch, after=position, types=(SettingsChanged.__name__,)))
+        undone = reach(log, parent, position) if differs else None
     if as_json:
-        print_json({"name": branch, "parent": parent, "position": position})
+        pending, begun = (undone.pending, undone.begun) if undone else ((), ())
+        told = {"name": branch, "parent": parent, "position": position}
+        print_json({**told, "changed_for": list(pending), "unchanged_for": list(begun)})
         return
     console = stdout()
     console.print(Text(f"{clean(branch)} shares {clean(parent)} up to position {position}"), soft_wrap=True)
+    if undone is not None:
+        work = clean(", ".join([*undone.pending, "all that comes later"]))
+        console.print(Text(f"under the changed settings: {work}"), soft_wrap=True)
+    elif changes:
+        console.print(Text("nothing was changed: the settings are so already"), soft_wrap=True)
+    if undone is not None and undone.begun:
+        without = ", without the answers that are cancelled" if cancel else ""
+        work = clean(", ".join(undone.begun))
+        console.print(Text(f"as it had begun{without}: {work}"), soft_wrap=True)
     console.print(
         Text(f"go on with: nader resume {clean(branch)}{in_workspace(place.path)}", style="dim"),
         soft_wrap=True,

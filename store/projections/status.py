@@ -4,6 +4,7 @@ Cost model: of a training's epochs only the newest envelope is kept, and decoded
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -78,6 +79,7 @@ class Status(Projection):
     def __init__(self) -> None:
         super().__init__()
         self._settings: list[tuple[int, _Setting]] = []
+        self._for_pending: list[int] = []
         self._turns: list[
             tuple[int, CampaignFinished | CampaignPaused | CampaignResumed | SettingsChanged]
         ] = []
@@ -103,6 +105,10 @@ class Status(Projection):
         """Position of the event that put the settings in force; 0 before the start."""
         known = self._known_settings(upto)
         return self._settings[known - 1][0] if known else 0
+
+    def changes_for_pending(self, after: int) -> Sequence[int]:
+        """Positions, in order, of changes after a position that hold for what had not begun, too."""
+        return self._for_pending[bisect_right(self._for_pending, after) :]
 
     def ground(self, upto: int | None = None) -> Ground:
         """What the settings in force refer to outside the log. Raises LookupError before the campaign's
@@ -186,6 +192,8 @@ class Status(Projection):
         assert isinstance(event, SettingsChanged)
         self._settings.append((envelope.position, event))
         self._turns.append((envelope.position, event))
+        if event.pending:
+            self._for_pending.append(envelope.position)
 
     def _turn(self, envelope: Envelope) -> None:
         event = envelope.event

@@ -9,6 +9,7 @@ from actors.history import History
 from events import Envelope, named_blobs
 from events.campaign import CampaignStarted
 from events.reading import KnowledgeIndexed, LibraryAttached
+from nader.workspace import library_branch
 from store import ChainReport, CorruptedError, Reader, StoreError
 
 
@@ -17,7 +18,7 @@ class AttachedLibrary:
     """A library as a run uses it."""
 
     name: str
-    """Its branch."""
+    """Its branch in this file."""
     at: int
     """The position of its stream up to which it is used."""
     recorded: str
@@ -47,9 +48,10 @@ def attached_libraries(log: Reader, history: History) -> tuple[list[AttachedLibr
         assert isinstance(attached, LibraryAttached)
         started = cause.event if cause is not None else None
         heads = started.ground.library_heads if isinstance(started, CampaignStarted) else {}
-        name, at = attached.library, attached.at
+        recorded, at = heads.get(attached.library, ""), attached.at
+        name = library_branch(log, attached.library, at, recorded, e)
         chain = log.verify_chain(name, at)
-        one = AttachedLibrary(name, at, heads.get(name, ""), chain)
+        one = AttachedLibrary(name, at, recorded, chain)
         found.append(one)
         if not one.ok:
             differences.append(_another(e, one, history.at))

@@ -14,14 +14,13 @@ from nader.ground import (
     check_settings,
     designer_of,
     ground_of,
-    library_heads,
     own_prompts,
     require_data,
     resolve_backend,
     text_blobs,
-    with_libraries,
 )
 from nader.settings import CampaignSettings, asking, changed, differences, named_keys, validated
+from nader.workspace import attached_events
 from store import Log, Reader
 from store.projections import Views
 
@@ -93,7 +92,7 @@ def settings_changed(
     event = SettingsChanged(
         changes=differing,
         settings=new.model_dump(mode="json"),
-        ground=with_libraries(ground, library_heads(new, log)),
+        ground=ground,
         designer=designer_of(new),
     )
     return event, text_blobs(own_prompts(new).values())
@@ -107,9 +106,8 @@ def _require_space(log: Reader, branch: str, at: int | None, new: CampaignSettin
         event, where = envelope.event, "this run"
         held = event
         if isinstance(event, LibraryAttached):
-            index = next(
-                iter(log.read(event.library, upto=event.at, types=(KnowledgeIndexed.__name__,))), None
-            )
+            indexed = (KnowledgeIndexed.__name__,)
+            index = next(attached_events(log, branch, event.library, event.at, indexed), None)
             held, where = (index.event if index is not None else event), f"this run's {event.library}"
         if isinstance(held, EmbeddingCompleted | KnowledgeIndexed | ExperienceRecorded):
             space = held.embedder, held.dimension

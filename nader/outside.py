@@ -235,9 +235,10 @@ class Outside:
     def _see_ReadingStarted(self, e: Envelope, event: Any) -> None:
         self._read_settings(e, event)
         self._listed = []
-        name = self._branches[e.branch].name.removeprefix("library:")
-        if event.library != name:
-            self._differs(e, "$.library", event.library, name)
+        info = self._branches[e.branch]  # the run of an imported one is what it was called where it was read
+        names = [name.removeprefix("library:") for name in (info.name, info.run)]
+        if event.library not in names:
+            self._differs(e, "$.library", event.library, names[0])
 
     def _read_settings(self, e: Envelope, event: Any) -> CampaignSettings | None:
         try:
@@ -358,7 +359,7 @@ class Outside:
         name, position = self._source(event.source)
         if not position:
             self._differs(e, "$.source", event.source, "branch:position")
-        if name not in self._lineage or not position:
+        if name not in self._lineage or not position or self._stands_elsewhere(event, position):
             return
         source = self._find(name, position)
         if (
@@ -372,6 +373,20 @@ class Outside:
             self._differs(e, "$.source", event.source, "a training's own result")
         elif found.model_dump(include=set(_FIGURES)) != event.model_dump(include=set(_FIGURES)):
             self._differs(e, "$", "figures", f"those at {event.source}")
+
+    def _stands_elsewhere(self, event: ResultReused, position: int) -> bool:
+        """Whether an imported run has, since it was, taken the result of a run of this file that has the name
+        which one of its own had before.
+        """
+        name = event.source.rpartition(":")[0]
+        if name in self._lineage or name not in self._branches:
+            return False
+        source = self._elsewhere.find(name, position)
+        found = None if source is None else source.event
+        figures = set(_FIGURES)
+        return isinstance(found, TrainingCompleted) and (
+            found.model_dump(include=figures) == event.model_dump(include=figures)
+        )
 
     def _see_reused(self, e: Envelope, event: Any, request: Envelope) -> None:
         """An answer of the parent's later history, at a fork that asks for it: the same answer to the same

@@ -19,7 +19,7 @@ from nader.errors import NaderError, WorkspaceError
 from nader.repeats import wrong_repeats
 from nader.settings import validated
 from nader.structure import Structure
-from nader.workspace import LIBRARY, find_run, fold
+from nader.workspace import LIBRARY, attached_events, find_run, fold
 from store import (
     BranchInfo,
     ChainReport,
@@ -194,7 +194,7 @@ def rebuild(log: Reader, run: str | None = None, samples: int = 8) -> RebuildRep
     whole, history = fold(log, branch)
     positions = sorted({max(1, history.head * n // samples) for n in range(1, samples + 1)})
     mismatches = []
-    partial = Views(log.blob, library=lambda name, at: log.read(name, upto=at))
+    partial = Views(log.blob, library=lambda name, at: attached_events(log, branch, name, at))
     remaining = list(positions)
     for envelope in log.read(branch):
         partial.apply(envelope)

@@ -7,7 +7,7 @@ words are one idea in any case. Ideas of one source were compared with each othe
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from events.campaign import CampaignStarted
 from events.reading import InspirationRecorded, InspirationRepeated, KnowledgeIndexed
 from nader.literature import NearDuplicates, seed_inspirations
 from nader.settings import CampaignSettings, validated
+from nader.workspace import attached_events
 from store import Reader, StoreError
 from store.projections.knowledge import OWN, same_words
 from store.projections.vectors import Vector, product, round_off, unit
@@ -37,16 +38,26 @@ class _Idea:
 
 
 def repeats(
-    log: Reader, libraries: Mapping[str, int], settings: CampaignSettings
+    log: Reader,
+    libraries: Mapping[str, int],
+    settings: CampaignSettings,
+    run: str | None = None,
 ) -> Iterator[InspirationRepeated]:
     """Every idea that repeats one of an earlier source; libraries come by name, each up to its position, and
-    the shipped list last, as the Reader enters them.
+    the shipped list last, as the Reader enters them. Those that a `run` of the log took in are found
+    under whatever name they have here.
     """
     if settings.search.reader != "on" or not libraries:
         return
     earlier = _Earlier(settings)
     for source, at in sorted(libraries.items()):
-        yield from earlier.compare(source, list(_ideas(log, source, at)))
+        types = (InspirationRecorded.__name__, KnowledgeIndexed.__name__)
+        held = (
+            log.read(source, upto=at, types=types)
+            if run is None
+            else attached_events(log, run, source, at, types)
+        )
+        yield from earlier.compare(source, list(_ideas(log, held)))
     if settings.search.shipped_inspirations:
         yield from earlier.compare(OWN, [_Idea(one.id, one.text, True) for one in seed_inspirations()])
 
@@ -105,12 +116,11 @@ class _Earlier:
         return (self._vectors[idea.space][0][best], similarity) if similarity >= self._least else None
 
 
-def _ideas(log: Reader, library: str, at: int) -> Iterator[_Idea]:
-    """The ideas of a library up to a position, each once, with their vectors."""
-    types = (InspirationRecorded.__name__, KnowledgeIndexed.__name__)
+def _ideas(log: Reader, events: Iterable[Envelope]) -> Iterator[_Idea]:
+    """The ideas that events of a library record, each once, with their vectors."""
     found: dict[str, Envelope] = {}
     vectors: dict[str, tuple[Vector, _Space]] = {}
-    for envelope in log.read(library, upto=at, types=types):
+    for envelope in events:
         event = envelope.event
         if isinstance(event, InspirationRecorded):
             found.setdefault(event.inspiration, envelope)
@@ -133,7 +143,7 @@ def wrong_repeats(log: Reader, history: History) -> list[Difference]:
         return []
     settings = validated(started.settings, where="the log's settings")
     try:
-        due = list(repeats(log, started.ground.libraries, settings))
+        due = list(repeats(log, started.ground.libraries, settings, history.events[-1].branch))
     except (StoreError, ValueError):
         return []  # a library that is gone or damaged, which is told of itself (`nader.attached`)
     differences = []

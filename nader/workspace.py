@@ -4,13 +4,15 @@ import difflib
 import gc
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from actors.history import OPERATOR, History
 from events import Envelope, is_time, readable
+from events.campaign import CampaignStarted
 from events.reflection import ReflectionRequested
 from events.training import EpochFinished
 from nader.errors import WorkspaceError
@@ -94,6 +96,35 @@ def campaigns(log: Reader) -> list[BranchInfo]:
     return [b for b in log.branches() if not b.name.startswith(LIBRARY)]
 
 
+def library_branch(log: Reader, name: str, at: int, hash: str, taken_in: Envelope) -> str:
+    """The branch that holds a library as a run took it in: up to position `at`, where its hash was `hash`.
+
+    That of its name, but where that is another library (or none) and one of another name has the hash: an
+    import with a prefix names libraries anew, and what a run says of them stays. In a run of before the hash
+    was kept, `hash` is empty: there the prefix tells, which the branch of the event `taken_in` (any of the
+    run's beginning) has before the name of its run.
+    """
+    held = [branch.name for branch in log.branches() if branch.name.startswith(LIBRARY)]
+    if not hash and taken_in.branch.endswith(taken_in.run):
+        prefixed = f"{LIBRARY}{taken_in.branch.removesuffix(taken_in.run)}{name.removeprefix(LIBRARY)}"
+        return prefixed if prefixed in held else name
+    if at:
+        for one in sorted(held, key=lambda branch: branch != name):
+            if log.head(one).position >= at and log.at(one, at).hash == hash:
+                return one
+    return name
+
+
+def attached_events(
+    log: Reader, run: str, name: str, at: int, types: Iterable[str] | None = None
+) -> Iterator[Envelope]:
+    """The events, of the types given, of a library that a run took in up to position `at`."""
+    for started in log.read(run, types=(CampaignStarted.__name__,)):
+        heads = started.data()["ground"].get("library_heads", {})
+        return log.read(library_branch(log, name, at, heads.get(name, ""), started), upto=at, types=types)
+    return log.read(name, upto=at, types=types)
+
+
 def is_reflection(log: Reader, branch: BranchInfo) -> bool:
     """Whether `nader reflect` made a branch: it begins with a person's requests to reflect."""
     if branch.parent is None:
@@ -154,7 +185,7 @@ def fold(
 
     Raises `EventError` at one that this version cannot read.
     """
-    views = Views(log.blob, library=lambda name, at: log.read(name, upto=at))
+    views = Views(log.blob, library=partial(attached_events, log, branch))
     history = History()
     without = () if epochs or not _epochs_are_readable(log, branch, upto) else (EpochFinished.__name__,)
     with lasting():

@@ -15,9 +15,11 @@ from events import GENESIS, Envelope, chain_hash
 from nader.errors import WorkspaceError
 from nader.forks import fork
 from nader.portable import Contents, Imported, PortableError, check_file, export_log, import_log
-from nader.workspace import Workspace
+from nader.proof import rebuild, verify
+from nader.workspace import Workspace, library_branch
 from store import Log, Reader
-from tests.e2e.campaigns import resume_campaign, run_campaign, verified
+from tests.e2e.campaigns import SMALL, folded, resume_campaign, run_campaign, verified
+from tests.e2e.reading import IDEAS, paper, read_library
 
 
 @pytest.fixture(scope="module")
@@ -393,6 +395,66 @@ def test_a_prefix_that_makes_no_name_is_refused(file: Path, tmp_path: Path) -> N
             load(tmp_path / "nader.db", file, prefix)
     with Reader(tmp_path / "nader.db") as reader:
         assert reader.branches() == []
+
+
+def test_a_library_whose_name_is_taken_comes_under_the_prefix_and_its_run_finds_it(tmp_path: Path) -> None:
+    """The colleague and I have each read a library of one name; both go on, and hers travels on."""
+    hers, mine = tmp_path / "hers", tmp_path / "mine"
+    for folder, ideas in ((hers, IDEAS), (mine, IDEAS.replace("three to seven", "five to nine"))):
+        folder.mkdir()
+        (folder / "papers").mkdir()
+        (folder / "papers" / "one.txt").write_text(paper(ideas), encoding="utf-8")
+        read_library(folder, folder / "papers", "vis")
+        run_campaign(folder, (*SMALL, "search.library=['vis']", "search.shipped_inspirations=false"))
+    export(hers / "nader.db", tmp_path / "hers.zst", "run-1")
+    log = mine / "nader.db"
+    before = whole(log, "library:vis"), whole(log, "run-1")
+    with pytest.raises(PortableError, match="import it under other names with --prefix"):
+        load(log, tmp_path / "hers.zst")
+    done = load(log, tmp_path / "hers.zst", "col-")
+    assert [one.name for one in done] == ["library:col-vis", "col-run-1"]
+    assert [one.added for one in load(log, tmp_path / "hers.zst", "col-")] == [0, 0]
+    assert (whole(log, "library:vis"), whole(log, "run-1")) == before
+    ideas = {run: _ideas(mine, run) for run in ("run-1", "col-run-1")}
+    assert ideas["col-run-1"] == _ideas(hers, "run-1") != ideas["run-1"]
+    for run in ("run-1", "col-run-1", "library:vis", "library:col-vis"):
+        report = verified(mine, run)
+        assert report.ok, report.differences[0].sentence()
+    (library,) = verified(mine, "col-run-1").libraries
+    assert library.name == "library:col-vis" and library.ok
+    with Reader(log) as reader:
+        assert rebuild(reader, "col-run-1").ok
+    assert {branch.name for branch in export(log, tmp_path / "on.zst", "col-run-1").branches} == {
+        "library:col-vis", "col-run-1"
+    }  # fmt: skip
+    load(tmp_path / "third.db", tmp_path / "on.zst")
+    with Reader(tmp_path / "third.db") as reader:
+        assert asyncio.run(verify(reader, "col-run-1")).ok
+    resume_campaign(mine, "col-run-1", sets=("search.candidates=6",))
+    adopted = [e for e in whole(log, "col-run-1")[0] if e.type == "ResultReused"]
+    assert [e for e in adopted if e.data()["source"].startswith("run-1:")], "mine, not what was hers"
+    report = verified(mine, "col-run-1")
+    assert report.ok, [one.sentence() for one in report.differences]
+
+
+def test_a_library_that_was_changed_is_not_found_under_another_name(tmp_path: Path) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "one.txt").write_text(paper(), encoding="utf-8")
+    read_library(tmp_path, tmp_path / "papers", "vis")
+    run_campaign(tmp_path, (*SMALL, "search.library=['vis']"))
+    with Reader(tmp_path / "nader.db") as reader:
+        head, first = reader.head("library:vis"), reader.at("run-1", 1)
+        for name, at, digest, found in (
+            ("vis", head.position, "0" * 64, "vis"),
+            ("gone", head.position, head.hash, "vis"),
+            ("gone", head.position + 1, head.hash, "gone"),
+            ("gone", head.position, "", "gone"),
+        ):
+            assert library_branch(reader, f"library:{name}", at, digest, first) == f"library:{found}"
+
+
+def _ideas(folder: Path, run: str) -> set[str]:
+    return {row.text for row in folded(folder, run)[0].knowledge.all()}
 
 
 def test_a_log_that_has_lost_a_prompt_is_not_exported(source: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from store import Log
 def import_log(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File of `nader export-log`.")],
     prefix: Annotated[
-        str, typer.Option("--prefix", help="Put this before the names of the file's runs.")
+        str, typer.Option("--prefix", help="Put this before the names of the file's runs and libraries.")
     ] = "",
     head: Annotated[
         str | None,

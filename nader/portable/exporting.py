@@ -14,6 +14,7 @@ import zstandard
 from events import GENESIS, Envelope, EventError, digests, named_blobs, readable
 from nader import __version__
 from nader.portable.form import FORMAT, VERSION, Branch, Contents, PortableError
+from nader.workspace import library_branch
 from store.errors import OperationalError
 from store.lineage import BranchInfo, Head
 from store.reader import Reader
@@ -55,9 +56,14 @@ def _closure(log: Reader, names: Sequence[str]) -> Iterator[Branch]:
         info = infos[name]
         if info.parent is not None:
             waiting.append((info.parent, info.fork_position))
-        for envelope in log.read(name, upto=position, types=["LibraryAttached"]):
-            attached = envelope.data()
-            waiting.append((attached["library"], attached["at"]))
+        heads: dict[str, str] = {}
+        for envelope in log.read(name, upto=position, types=["CampaignStarted", "LibraryAttached"]):
+            data = envelope.data()
+            if envelope.type == "CampaignStarted":
+                heads = data["ground"].get("library_heads", {})
+                continue
+            library, at = data["library"], data["at"]
+            waiting.append((library_branch(log, library, at, heads.get(library, ""), envelope), at))
     for info in infos.values():
         if info.name in upto:
             position = max(upto[info.name], info.fork_position)

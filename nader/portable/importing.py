@@ -34,8 +34,8 @@ async def import_log(log: Log, path: Path, prefix: str = "") -> list[Imported]:
     """Add the branches of a file to a log: all of it is checked first, and nothing that is there is changed.
 
     Args:
-        prefix: put before the names of runs (not of libraries, which are referred to by name), for a run
-        whose name is taken.
+        prefix: put before the names of runs and libraries, for a name that is taken. A run finds its
+        libraries by their hashes.
 
     Raises PortableError, before anything is written, if the file is not whole or a branch of the log
     differs from it; WorkspaceError if a name would not do with the prefix.
@@ -45,8 +45,9 @@ async def import_log(log: Log, path: Path, prefix: str = "") -> list[Imported]:
     positions = {_original(name, prefix): {head.position} for name, head in heads.items()}
     contents, hashes = check_file(path, positions)
     for branch in contents.branches:
-        if not branch.name.startswith(LIBRARY):
-            require_name(renamed(branch.name, prefix))
+        name = renamed(branch.name, prefix)
+        library = branch.name.startswith(LIBRARY)
+        require_name(name.removeprefix(LIBRARY) if library else name, "library" if library else "run")
     there = {
         branch.name: _agreement(log, branch, renamed(branch.name, prefix), infos, hashes)
         for branch in contents.branches
@@ -65,11 +66,14 @@ async def import_log(log: Log, path: Path, prefix: str = "") -> list[Imported]:
 
 def renamed(name: str, prefix: str) -> str:
     """The name a branch of a file gets in the log."""
-    return name if name.startswith(LIBRARY) else f"{prefix}{name}"
+    library, bare = name.startswith(LIBRARY), name.removeprefix(LIBRARY)
+    return f"{LIBRARY if library else ''}{prefix}{bare}"
 
 
 def _original(name: str, prefix: str) -> str:
-    return name if name.startswith(LIBRARY) else name.removeprefix(prefix)
+    """The name in the file of a branch of the log, if it is one of the file's."""
+    library, bare = name.startswith(LIBRARY), name.removeprefix(LIBRARY)
+    return f"{LIBRARY if library else ''}{bare.removeprefix(prefix)}"
 
 
 def _agreement(

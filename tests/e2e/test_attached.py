@@ -99,5 +99,25 @@ def test_an_imported_run_brings_its_library_and_verify_holds_it_to_its_hash(with
 
     added = asyncio.run(load())
     ((library,), differences) = of_libraries(tmp_path, "their-run-1")
-    assert added["library:list"] == library.at < len(library_events(with_library, "list"))
-    assert library.ok and library.recorded and not differences
+    assert added["library:their-list"] == library.at < len(library_events(with_library, "list"))
+    assert library.name == "library:their-list" and library.ok and library.recorded and not differences
+
+
+def test_an_imported_run_of_before_the_hash_was_kept_finds_its_library_by_the_prefix(with_library, tmp_path):
+    forgery = Forgery(with_library / "nader.db", "run-1")
+    payload = json.loads(forgery.rows[0]["payload"])
+    payload["ground"].pop("library_heads")
+    forgery.rows[0] |= {"version": 1, "payload": canonical_json(payload)}
+    (tmp_path / "old").mkdir()
+    forgery.write(Edit("change", 1, "time", value=forgery.rows[0]["time"]), tmp_path / "old" / "nader.db")
+    with Workspace(tmp_path / "old").reader() as reader:
+        export_log(reader, ["run-1"], tmp_path / "run.zst")
+
+    async def load():
+        async with Log.open(tmp_path / "nader.db", create=True) as log:
+            await import_log(log, tmp_path / "run.zst", "their-")
+
+    asyncio.run(load())
+    ((library,), differences) = of_libraries(tmp_path, "their-run-1")
+    assert (library.name, library.recorded, library.ok) == ("library:their-list", "", True)
+    assert not differences

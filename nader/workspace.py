@@ -4,7 +4,7 @@ import difflib
 import gc
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -137,7 +137,9 @@ def is_reflection(log: Reader, branch: BranchInfo) -> bool:
 def find_run(log: Reader, name: str | None = None) -> BranchInfo:
     """The run (or library) of that name, or the newest run that is no reflection on another.
 
-    Raises `WorkspaceError` with the nearest name.
+    The newest is the one that was begun last in this log. One that an import has brought counts from when it
+    was taken up here; until then it is the newest only where all others are such too. Raises
+    `WorkspaceError` with the nearest name.
     """
     for run in log.branches():
         if run.name == name:
@@ -146,12 +148,30 @@ def find_run(log: Reader, name: str | None = None) -> BranchInfo:
     if not runs:
         raise WorkspaceError("this log holds no campaign yet; `nader run` starts one")
     if name is None:
-        return next((run for run in reversed(runs) if not is_reflection(log, run)), runs[-1])
+        return _newest(log, [run for run in runs if not is_reflection(log, run)] or runs)
     libraries = [branch.name for branch in log.branches() if branch.name.startswith(LIBRARY)]
     names = (libraries if name.startswith(LIBRARY) else []) or [run.name for run in runs]
     near = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"it holds {', '.join(names[-8:])}"
     raise WorkspaceError(f"this log holds no run {name!r}; {hint}")
+
+
+def is_only_imported(log: Reader, run: BranchInfo, imports: Mapping[str, int]) -> bool:
+    """Whether an import has brought all of a run."""
+    return run.name in imports and log.head(run.name).position <= imports[run.name]
+
+
+def _newest(log: Reader, runs: Sequence[BranchInfo]) -> BranchInfo:
+    """The run that was begun, or taken up after an import, last in this log; runs come by age."""
+    imports = log.imports()
+    here = [run for run in runs if not is_only_imported(log, run, imports)]
+
+    def begun(run: BranchInfo) -> float:
+        after = max(run.fork_position, imports.get(run.name, 0))
+        own = next(iter(log.read(run.name, after=after, upto=after + 1)), None)
+        return float("inf") if own is None else own.seq  # none: a fork that was broken off
+
+    return max(here, key=begun) if here and imports else (here or runs)[-1]
 
 
 @contextmanager

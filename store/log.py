@@ -190,6 +190,11 @@ class Log(Reader):
         )
         return made[0]
 
+    async def note_imports(self, brought: Mapping[str, int]) -> None:
+        """Keep how far an import brings branches, before it does: {branch: position}."""
+        writer = self._require_writer()
+        await self._exclusively(lambda: writer.note_imports(brought))
+
     async def vacuum(self) -> VacuumReport:
         """Drop the blobs that no event names, and give their room back. Nothing else is ever deleted."""
         writer = self._require_writer()

@@ -74,6 +74,12 @@ class Reader:
         self._refresh()
         return list(self._branches.infos.values())
 
+    def imports(self) -> dict[str, int]:
+        """{branch: position} of the branches that an import has brought, each up to where it did."""
+        if not self._all("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'imports'", ()):
+            return {}
+        return dict(self._all("SELECT branch, position FROM imports", ()))
+
     def lineage(self, branch: str, upto: int | None = None) -> Sequence[Segment]:
         """The stretches of the log that make up a branch's history, oldest first; raises
         NoSuchBranchError.

@@ -48,6 +48,13 @@ CREATE TABLE blobs (
     data   BLOB NOT NULL
 ) STRICT;
 
+-- Branches that an import has brought, and how far: what stands beyond was written here. A file of before this was
+-- kept has no such table.
+CREATE TABLE imports (
+    branch   TEXT PRIMARY KEY,
+    position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Who may write. A writer whose epoch is not this one has been taken over, and writes nothing more.
 CREATE TABLE writer (
     one   INTEGER PRIMARY KEY CHECK (one = 1),

@@ -112,6 +112,27 @@ class Writer:
         self._adopt(batch)
         return info, made
 
+    def note_imports(self, brought: Mapping[str, int]) -> None:
+        """Keep how far an import brings branches: {branch: position}."""
+        if self._broken is not None:
+            raise self._broken
+        try:
+            self._begin()
+            try:
+                # a file of before this was kept
+                self._run(
+                    "CREATE TABLE IF NOT EXISTS imports "
+                    "(branch TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+                )
+                for branch, position in brought.items():
+                    self._run("INSERT OR REPLACE INTO imports VALUES (?,?)", (branch, position))
+                self._commit()
+            except BaseException:
+                self._roll_back()
+                raise
+        except (sqlite3.Error, StoreError) as error:
+            raise self._failure(error) from error
+
     @property
     def wants_checkpoint(self) -> bool:
         """True when enough has been written since the last checkpoint."""

@@ -16,7 +16,7 @@ from nader.errors import WorkspaceError
 from nader.forks import fork
 from nader.portable import Contents, Imported, PortableError, check_file, export_log, import_log
 from nader.proof import rebuild, verify
-from nader.workspace import Workspace, library_branch
+from nader.workspace import Workspace, find_run, library_branch
 from store import Log, Reader
 from tests.e2e.campaigns import SMALL, folded, resume_campaign, run_campaign, verified
 from tests.e2e.reading import IDEAS, paper, read_library
@@ -435,6 +435,55 @@ def test_a_library_whose_name_is_taken_comes_under_the_prefix_and_its_run_finds_
     assert [e for e in adopted if e.data()["source"].startswith("run-1:")], "mine, not what was hers"
     report = verified(mine, "col-run-1")
     assert report.ok, [one.sentence() for one in report.differences]
+
+
+def test_an_import_is_not_the_newest_run_until_it_is_taken_up_here(file: Path, tmp_path: Path) -> None:
+    def newest(folder: Path) -> str:
+        with Workspace(folder).reader() as reader:
+            return find_run(reader).name
+
+    alone, beside = tmp_path / "alone", tmp_path / "beside"
+    alone.mkdir()
+    load(alone / "nader.db", file)
+    assert newest(alone) == "deep", "there is no other"
+    run_campaign(beside, [*SMALL, "seed=9"], name="mine")
+    load(beside / "nader.db", file, "col-")
+    assert newest(beside) == "mine"
+    load(beside / "nader.db", file, "col-")
+    assert newest(beside) == "mine", "a second import is no work of one's own"
+    asyncio.run(fork(Workspace(beside), "col-run-1", 100, name="try"))
+    assert newest(beside) == "try"
+    resume_campaign(beside, "col-fork")
+    assert newest(beside) == "col-fork", "it was taken up here last"
+    run_campaign(beside, [*SMALL, "seed=10"], name="next")
+    assert newest(beside) == "next"
+
+
+def test_an_import_that_grew_elsewhere_stays_an_import_and_ones_own_run_that_comes_back_is_ones_own(
+    source: Path, file: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "nader.db"
+    run_campaign(tmp_path, [*SMALL, "seed=9"], name="mine")
+    export(source, tmp_path / "older.zst", "deep")  # up to where it needs its parents
+    load(log, tmp_path / "older.zst")
+    load(log, file)
+    export(log, tmp_path / "mine.zst", "mine")
+    load(log, tmp_path / "mine.zst")
+    with Reader(log) as reader:
+        assert find_run(reader).name == "mine"
+        assert sorted(reader.imports()) == ["deep", "fork", "run-1"]
+        assert reader.imports()["run-1"] == reader.head("run-1").position
+
+
+def test_a_log_of_before_imports_were_noted_takes_one_in(file: Path, tmp_path: Path) -> None:
+    run_campaign(tmp_path, [*SMALL, "seed=9"], name="mine")
+    with sqlite3.connect(tmp_path / "nader.db") as connection:
+        connection.execute("DROP TABLE imports")
+    with Reader(tmp_path / "nader.db") as reader:
+        assert reader.imports() == {} and find_run(reader).name == "mine"
+    load(tmp_path / "nader.db", file)
+    with Reader(tmp_path / "nader.db") as reader:
+        assert find_run(reader).name == "mine" and len(reader.imports()) == 3
 
 
 def test_a_library_that_was_changed_is_not_found_under_another_name(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from nader.cli.candidates import gain_text
 from nader.cli.log import when
 from nader.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from nader.cli.output import clean, number_of, percent, print_json, print_table, stdout, table
-from nader.workspace import LIBRARY, Workspace, fold, is_reflection
+from nader.workspace import LIBRARY, Workspace, fold, is_only_imported, is_reflection
 from store import BranchInfo, Reader, lock_holder
 
 
@@ -31,6 +31,7 @@ def runs(workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = F
     for row in rows:
         what = "reflection on" if row["kind"] == "reflection" else "fork of"
         fork = f"{what} {clean(row['parent'])} at {row['fork_position']}" if row["parent"] else ""
+        fork = ", ".join(words for words in (fork, "imported" if row["imported"] else "") if words)
         best = row["best"]
         shown.add_row(
             _two(Text(clean(row["name"]), style="bold"), fork),
@@ -49,8 +50,8 @@ def _row(log: Reader, info: BranchInfo) -> dict[str, Any]:
     head = log.head(info.name)
     row: dict[str, Any] = {
         "name": info.name, "kind": _kind(log, info), "run": info.run, "parent": info.parent,
-        "fork_position": info.fork_position, "created": info.created, "events": head.position,
-        "head": head.hash,
+        "fork_position": info.fork_position, "created": _begun(log, info), "events": head.position,
+        "head": head.hash, "imported": is_only_imported(log, info, log.imports()),
     }  # fmt: skip
     try:
         views, history = fold(log, info.name)
@@ -84,6 +85,12 @@ def _row(log: Reader, info: BranchInfo) -> dict[str, Any]:
         "trained": len(trained),
         "best": best and {"id": best.id, "validation": best.validation, "test": best.test, "gain": gain},
     }
+
+
+def _begun(log: Reader, info: BranchInfo) -> float:
+    """The time of the first event of its own: an imported one was begun elsewhere, and earlier."""
+    own = next(iter(log.read(info.name, after=info.fork_position, upto=info.fork_position + 1)), None)
+    return info.created if own is None else own.time
 
 
 def _kind(log: Reader, info: BranchInfo) -> str:

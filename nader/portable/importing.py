@@ -52,6 +52,7 @@ async def import_log(log: Log, path: Path, prefix: str = "") -> list[Imported]:
         branch.name: _agreement(log, branch, renamed(branch.name, prefix), infos, hashes)
         for branch in contents.branches
     }
+    await log.note_imports(_brought(log, contents.branches, prefix, heads))
     await _Importer(log, contents.branches, prefix, there, set(infos)).run(path)
     return [
         Imported(
@@ -62,6 +63,18 @@ async def import_log(log: Log, path: Path, prefix: str = "") -> list[Imported]:
         )
         for branch in contents.branches
     ]
+
+
+def _brought(log: Log, branches: Sequence[Branch], prefix: str, heads: Mapping[str, Head]) -> dict[str, int]:
+    """How far the import brings branches that are not the log's own: new ones, and those that an import has
+    brought and nobody took up here.
+    """
+    before, brought = log.imports(), {}
+    for branch in branches:
+        name = renamed(branch.name, prefix)
+        if name not in heads or heads[name].position <= before.get(name, -1):
+            brought[name] = max(before.get(name, 0), branch.head.position)
+    return brought
 
 
 def renamed(name: str, prefix: str) -> str:

@@ -15,7 +15,7 @@ from nader.forks import fork
 from nader.workspace import Workspace
 from store.projections.tree import Candidate, Stage
 from tests.cli.conftest import Nader
-from tests.e2e.campaigns import SMALL, folded, run_campaign
+from tests.e2e.campaigns import SMALL, events, folded, run_campaign
 
 CANDIDATE_KEYS = {
     "id", "parent", "round", "index", "status", "outcome", "best", "digest", "original", "width",
@@ -94,6 +94,15 @@ def test_runs_are_listed_with_state_best_and_head(nader: Nader, finished: Path, 
     assert all(len(row["head"]) == 64 and row["state"] == "finished (completed)" for row in told["runs"])
     assert told["writer"] is None
     assert f"fork of run-1 at {parting}" in nader("runs", "-w", finished).out
+
+
+def test_an_imported_run_was_begun_where_it_was_begun(nader: Nader, finished: Path, tmp_path: Path) -> None:
+    nader("export-log", "run-1", "-o", tmp_path / "run.zst", "-w", finished)
+    nader("import-log", tmp_path / "run.zst", "-w", tmp_path)
+    (run,) = nader("runs", "--json", "-w", tmp_path).json["runs"]
+    assert run["imported"] and run["created"] == events(finished, "run-1")[0].time
+    out = nader("runs", "-w", tmp_path).out
+    assert "imported" in out and "imported" not in nader("runs", "-w", finished).out
 
 
 def test_a_candidate_is_shown_with_design_drafts_and_lessons(nader: Nader, finished: Path) -> None:

@@ -32,6 +32,7 @@ from nader.hours import FINISH_ON_STOP, hours_capped
 from nader.lost_calls import lost_calls
 from nader.repeats import repeats
 from nader.settings import CampaignSettings, validated
+from nader.spaces import require_libraries, require_libraries_still
 from nader.training import Backend, Progress
 from nader.workspace import Workspace, campaigns, find_run, fold, require_name
 from store import BranchInfo, Log
@@ -81,6 +82,7 @@ class Campaign:
             raise
         try:
             ground = with_libraries(ground, library_heads(settings, log))
+            require_libraries(log, ground.libraries, settings)
             branch = free_name(log, "run") if name is None else name
             require_free(log, branch)
             brought = imported(log, settings)
@@ -122,6 +124,8 @@ class Campaign:
                 )
             views, history = fold(log, branch)
             settings, change, blobs = settings_with(views, sets, log, branch)
+            before = validated(views.status.settings())
+            require_libraries_still(log, branch, views.status.ground(), before, settings)
             if change or views.status.finished() is None:
                 require_data(settings, views.status.ground())
                 await require_models(settings)

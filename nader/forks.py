@@ -16,6 +16,7 @@ from nader.changes import settings_changed
 from nader.errors import WorkspaceError
 from nader.lost_calls import lost_calls
 from nader.settings import CampaignSettings, validated
+from nader.spaces import require_libraries_still
 from nader.workspace import LIBRARY, Workspace, find_run, fold
 from store import Log
 from store.projections import Views
@@ -75,12 +76,13 @@ async def fork(
         blobs: dict[str, bytes] = {}
         settings = None
         if sets:
-            changed, blobs = settings_changed(
-                await asyncio.to_thread(_settings_at, log, parent, at), sets, log, parent, at
-            )
+            then = await asyncio.to_thread(_settings_at, log, parent, at)
+            changed, blobs = settings_changed(then, sets, log, parent, at)
             if changed is not None:
                 events.append(external(changed))
                 settings = validated(changed.settings)
+                before = validated(then.status.settings())
+                require_libraries_still(log, parent, then.status.ground(), before, settings)
         if cancel:
             _, history = await asyncio.to_thread(_fold, log, parent, at)
             events.extend(_cancelled(history))

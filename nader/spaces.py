@@ -3,14 +3,17 @@
 Vectors of two embedders are never compared, so what has others would be held and never found.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from events import Envelope
 from events.campaign import Ground
 from events.reading import KnowledgeIndexed
 from nader.errors import SettingsError
 from nader.settings import CampaignSettings
-from nader.workspace import LIBRARY
+from nader.workspace import LIBRARY, attached_events
 from store import Reader
+
+_INDEXED = (KnowledgeIndexed.__name__,)
 
 
 def require_space(embedder: str, dimension: int, settings: CampaignSettings, whose: str) -> None:
@@ -43,28 +46,27 @@ def require_libraries(log: Reader, libraries: Mapping[str, int], settings: Campa
     if settings.search.reader != "on":
         return  # then none is taken in
     for name, at in sorted(libraries.items()):
-        for envelope in log.read(name, upto=at, types=(KnowledgeIndexed.__name__,)):
-            event = envelope.event
-            if isinstance(event, KnowledgeIndexed) and event.count:
-                whose = f"the library {name.removeprefix(LIBRARY)!r}"
-                require_space(event.embedder, event.dimension, settings, whose)
+        _require(log.read(name, upto=at, types=_INDEXED), settings, name)
 
 
 def require_libraries_still(
-    log: Reader, ground: Ground, before: CampaignSettings, after: CampaignSettings
+    log: Reader, branch: str, ground: Ground, before: CampaignSettings, after: CampaignSettings
 ) -> None:
     """At a change of the embedder: that the libraries which a run names, and may not have taken in yet, have
     the vectors that it is to have. Raises `SettingsError`.
     """
-    if _space(before) == _space(after):
+    if after.search.reader != "on" or _space(before) == _space(after):
         return
-    heads = {branch.name: log.head(branch.name).position for branch in log.branches()}
-    here = {
-        name: at
-        for name, at in ground.libraries.items()
-        if heads.get(name, 0) >= at and ground.library_heads.get(name, "") in ("", log.at(name, at).hash)
-    }  # an imported run's library may be known here by another name
-    require_libraries(log, here, after)
+    for name, at in sorted(ground.libraries.items()):
+        _require(attached_events(log, branch, name, at, _INDEXED), after, name)
+
+
+def _require(indexed: Iterable[Envelope], settings: CampaignSettings, name: str) -> None:
+    for envelope in indexed:
+        event = envelope.event
+        if isinstance(event, KnowledgeIndexed) and event.count:
+            whose = f"the library {name.removeprefix(LIBRARY)!r}"
+            require_space(event.embedder, event.dimension, settings, whose)
 
 
 def _space(settings: CampaignSettings) -> tuple[str, int]:

@@ -25,6 +25,7 @@ from nader.cli.reading import Run
 from nader.cli.show import spent_text
 from nader.cli.snapshot import Snapshot, snapshot
 from nader.cli.tree import print_tree
+from nader.exhaustion import why_exhausted
 from nader.training import Backend
 from nader.workspace import find_run
 
@@ -157,8 +158,10 @@ def _print_result(console: Console, campaign: Campaign, ending: Ending) -> None:
         )
     )
     finished = views.status.finished()
-    if finished is not None and finished.detail:
-        indented(console, Text(clean(finished.detail)), 2)
+    if finished is not None:
+        detail = why_exhausted(views) if finished.reason == "exhausted" else finished.detail
+        if detail:
+            indented(console, Text(clean(detail)), 2)
     rows: list[tuple[str, Any]] = []
     if base is not None:
         rows.append(("base", Text.assemble((f"{base.id:<7}", "cyan"), short_figures(base))))

@@ -28,7 +28,7 @@ from tests.conftest import REPOSITORY
 from tests.e2e.campaigns import SMALL, check_log, events, folded, resume_campaign, settings
 from tests.e2e.simulation import SimulatedBackend
 from tests.servers.openai_server import serve
-from tests.servers.scenario import Scenario
+from tests.servers.scenario import Fault, FaultKind, Scenario
 
 
 def run_it(folder: Path, *, as_json: bool = False, sets: tuple[str, ...] = SMALL) -> int:
@@ -318,3 +318,39 @@ def test_a_finished_run_says_so_again_and_goes_on_if_there_is_room_for_more(tmp_
     assert events(tmp_path)[-1].position == head
     assert asyncio.run(again(("search.candidates=7",))) == 0
     assert events(tmp_path)[-1].position > head
+
+
+EXHAUSTED = {
+    "a campaign that knows nothing": (
+        ("search.shipped_inspirations=false",),
+        {},
+        "it knows no inspiration: search.shipped_inspirations is off",
+    ),
+    "vectors that never came": (
+        ("llm.embedder=openai", "llm.embedding_model=scripted", "llm.embedding_dimension=64"),
+        {"faults": (Fault(kind=FaultKind.WRONG_DIMENSION, endpoint="embeddings", every=1),)},
+        "none of its 96 inspirations has a vector of scripted (64 numbers)",
+    ),
+    "a model that never answers": (
+        (),
+        {"faults": (Fault(kind=FaultKind.REFUSAL, every=1),)},
+        "nothing new; proposals of which no design came: 30 (the last: the model gave no usable answer",
+    ),
+    "a model without ideas": (
+        ("search.reader=own-ideas",),
+        {"task_answers": {"propose_freely": ("<proposal>Use GELU.</proposal>",) * 9}},
+        "the model had no idea that was not tried yet",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", EXHAUSTED)
+def test_an_exhausted_campaign_says_why(
+    why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-anything")
+    sets, script, said = EXHAUSTED[why]
+    with serve(Scenario(**script)) as server:
+        run_it(tmp_path, sets=settings(server, "llm.retries=1", *sets))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "run-1 finished: exhausted" in out and said in out

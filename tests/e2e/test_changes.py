@@ -146,6 +146,20 @@ def test_vectors_of_a_library_keep_their_embedder_too(tmp_path):
         asyncio.run(fork(Workspace(tmp_path), "run-1", attached, sets=("llm.embedding_dimension=64",)))
 
 
+def test_a_library_that_a_run_has_not_taken_in_yet_keeps_its_embedder_too(tmp_path):
+    one = {"id": "a", "paper_id": "p", "inspiration": "Add a skip connection."}
+    (tmp_path / "list.json").write_text(json.dumps([one]))
+    read_library(tmp_path, tmp_path / "list.json", "list")
+    run_campaign(tmp_path, ("search.candidates=1", "search.width=1", "search.library=['list']"))
+    said = r"the library 'list' has vectors of hashed \(1024 numbers\), .*; set llm.embedding_dimension = "
+    with pytest.raises(SettingsError, match=said):
+        asyncio.run(fork(Workspace(tmp_path), "run-1", 1, sets=("llm.embedding_dimension=64",)))
+    asyncio.run(fork(Workspace(tmp_path), "run-1", 1, name="again"))
+    with pytest.raises(SettingsError, match=said):
+        resume_campaign(tmp_path, "again", sets=("llm.embedding_dimension=64",))
+    assert resume_campaign(tmp_path, "again").reason == "completed"
+
+
 # ---- what results are measured by stays, and what is so already is no change
 
 

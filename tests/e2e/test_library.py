@@ -12,6 +12,7 @@ import pytest
 
 from actors.librarian import NO_VECTORS
 from events import event_types
+from nader.errors import SettingsError
 from nader.library import ReadingError, libraries, plan
 from nader.literature import seed_inspirations
 from nader.llm import HashedNgrams
@@ -396,6 +397,33 @@ def test_how_alike_two_texts_of_a_list_may_be_is_a_setting(tmp_path):
         tmp_path / "w", source, "all", ("reading.near_duplicate_words=1.0",), filtered=False
     )
     assert (report.entered, report.merged) == (2, 0)
+
+
+OTHERS = {
+    "llm.embedding_dimension=512": "set llm.embedding_dimension = 1024 to match",
+    "llm.embedder=openai": 'set llm.embedder = "hashed" and llm.embedding_dimension = 1024 to match',
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("shipped", ["true", "false"])
+def test_a_library_of_another_embedder_is_refused_before_a_campaign_starts(
+    tmp_path, monkeypatch, other, shipped
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-anything")
+    read_library(tmp_path, small_list(tmp_path / "list.json", TEXTS), "list")
+    bare = (*SMALL, "search.library=['list']", f"search.shipped_inspirations={shipped}")
+    with serve(Scenario()) as server:
+        sets = (*bare, "llm.backend=rule-based", f"llm.base_url={server.url}", "llm.unlisted=ask", other)
+        with pytest.raises(SettingsError) as refused:
+            run_campaign(tmp_path, sets)
+    said = str(refused.value)
+    assert said.startswith("the library 'list' has vectors of hashed (1024 numbers)") and "\n" not in said
+    assert OTHERS[other] in said
+    with Workspace(tmp_path).reader() as reader:
+        assert [branch.name for branch in reader.branches()] == ["library:list"]
+    aside = (*bare, "llm.backend=rule-based", "search.reader=own-ideas", "llm.embedding_dimension=512")
+    assert run_campaign(tmp_path, aside).kind == "finished", "it takes in none"
 
 
 def test_a_longer_list_adds_only_what_is_new(tmp_path):

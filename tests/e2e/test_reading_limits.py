@@ -98,7 +98,8 @@ def test_the_command_says_what_is_owed_and_leaves_with_1(nader: Nader, tmp_path,
         sets = [w for pair in settings(server, "llm.outage_after=0") for w in ("--set", pair)]
         said = nader("read", papers, "-w", tmp_path / "w", *sets)
     assert said.status == 1
-    assert "2 papers got no answer or no text: 2 no answer (server-error); the same command asks again" in said.out
+    owed = "2 papers got no answer or no text: 2 no answer (server-error); the same command asks again"
+    assert owed in said.out
     assert "1/2" in said.err and "2/2" in said.err
     with serve(Scenario()) as server:
         sets = [w for pair in settings(server, "llm.prices={scripted=[1.0, 2.0]}") for w in ("--set", pair)]

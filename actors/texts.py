@@ -1,10 +1,9 @@
 """How designs and history are told to a model: lines of text from what may be seen."""
 
-from functools import lru_cache
+import re
 
 from actors.context import AgentContext
-from actors.network import design_from
-from nader.graph import Role, print_block
+from nader.graph import Role
 from store.projections.experience import ExperienceRow
 from store.projections.knowledge import LessonRow
 from store.projections.tree import Candidate
@@ -19,10 +18,17 @@ their names.
 """
 
 
-@lru_cache(maxsize=256)
+_HEADER = re.compile(r"^(?=##)", re.MULTILINE)
+
+
 def labelled(design: str) -> str:
-    """A design's text with a line above each of its three blocks that says which it is."""
-    return "\n\n".join(f"{PLACES[role]}\n{print_block(block).strip()}" for role, block in design_from(design))
+    """A design's text, as `Design.to_text` writes it, with a line above each of its three blocks that says
+    which it is.
+    """
+    _, *blocks = _HEADER.split(design)
+    return "\n\n".join(
+        f"{place}\n{block.strip()}" for place, block in zip(PLACES.values(), blocks, strict=True)
+    )
 
 
 def history_lines(ctx: AgentContext, visible: int, most: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 _REASONING = ("think", "thinking", "reasoning", "thought")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([A-Za-z0-9_+-]*)[^\n]*$", re.MULTILINE)
@@ -100,14 +100,13 @@ def graphs_in(text: str) -> list[str]:
     starts = [m.start() for m in _HEADER.finditer(text)]
     found = []
     for start, end in pairwise([*starts, len(text)]):
-        kept: list[str] = []
-        last_edge = 0
-        for line in text[start:end].splitlines():
-            if line.strip().startswith(("```", "~~~")):
-                break
-            kept.append(line)
-            if EDGE.search(line):
-                last_edge = len(kept)
+        lines = list(takewhile(_inside, text[start:end].splitlines()))
+        last_edge = next((n for n in range(len(lines), 0, -1) if EDGE.search(lines[n - 1])), 0)
         if last_edge:
-            found.append("\n".join(kept[:last_edge]))
+            found.append("\n".join(lines[:last_edge]))
     return found
+
+
+def _inside(line: str) -> bool:
+    """Whether a line does not end the code fence that a block stands in."""
+    return not line.strip().startswith(("```", "~~~"))

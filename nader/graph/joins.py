@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from nader.graph.block import Node
@@ -33,7 +35,7 @@ def _aligned(
     ok: Mask,
     inputs: list[Tensor],
     message: str,
-    hint: str,
+    hint: str | Callable[[], str],
 ) -> tuple[tuple[Size, ...], Mask]:
     """The broadcast shape of several; a size fits another that is equal or where one of the two is 1."""
     result = shapes[0]
@@ -84,8 +86,11 @@ def _spatial_of(inputs: list[Tensor], rank: int) -> tuple[bool, ...]:
 
 def broadcast(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
     """Add and Mul: the broadcast shape of all inputs."""
-    hint = "Give the inputs equal sizes, or 1 where one is to be repeated; a 1x1 Conv2d changes the channels."
-    hint += _way_back(inputs)
+    fix = "Give the inputs equal sizes, or 1 where one is to be repeated; a 1x1 Conv2d changes the channels."
+
+    def hint() -> str:
+        return fix + _way_back(inputs)
+
     message = f"The inputs of {node.op} do not fit each other"
     sizes, ok = _aligned(context, node, [t.sizes for t in inputs], _all_ok(inputs), inputs, message, hint)
     return Tensor(sizes, _spatial_of(inputs, len(sizes)), ok)
@@ -127,8 +132,11 @@ def concat(context: Context, node: Node, inputs: list[Tensor]) -> Tensor:
         for at, (first, second) in enumerate(zip(inputs[0].sizes, tensor.sizes, strict=True)):
             if at != axis and first is not second:
                 good = good & (first == second)
-    hint += _way_back(inputs)
     message = f"The inputs of concat differ in a dimension other than {axis}"
-    ok = context.require(node, good, ok, ProblemCode.SHAPE, message, hint, (), inputs)
+
+    def resize() -> str:
+        return hint + _way_back(inputs)
+
+    ok = context.require(node, good, ok, ProblemCode.SHAPE, message, resize, (), inputs)
     sizes = (*inputs[0].sizes[:axis], total, *inputs[0].sizes[axis + 1 :])
     return Tensor(sizes, _spatial_of(inputs, rank), ok)

@@ -8,7 +8,7 @@ exist at every site: what fails at some (``ok`` is False there) says nothing of 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -185,13 +185,14 @@ class Context:
         ok: Mask,
         code: ProblemCode,
         message: str,
-        hint: str,
+        hint: str | Callable[[], str],
         values: tuple[Size, ...] = (),
         shapes: Iterable[Tensor] = (),
     ) -> Mask:
         """Where the node still works: where its inputs do (``ok``) and ``good`` holds for every batch size.
 
-        Records a problem if that is fewer sites than before; raises Refused if it is none.
+        Records a problem if that is fewer sites than before; raises Refused if it is none. A hint that takes
+        work is a function, called where there is a problem.
         """
         if good is True or (isinstance(good, np.ndarray) and bool(good.all())):
             return ok
@@ -204,7 +205,8 @@ class Context:
             return ok
         left = before & per_site
         where, place = describe_sites(bad, before, self.sites, values, np.asarray(good))
-        self.problems.append(self.problem(node, code, f"{message}{where}.", hint, shapes, place))
+        told = hint if isinstance(hint, str) else hint()
+        self.problems.append(self.problem(node, code, f"{message}{where}.", told, shapes, place))
         if not left.any():
             raise Refused(message)
         return left

@@ -153,11 +153,11 @@ def _output(context: Context, node: Node) -> Mask:
     fits = _equal(sizes[0], context.values["B"]) & _equal(sizes[1], channels)
     scaled = _equal(sizes[2], height) & _equal(sizes[3], width)
     ok = tensor.ok
-    if role is Role.CELL:
-        fits, scaled = fits & scaled, True
     hint = f"Make the output {wanted}."
-    if role is Role.CELL and not bool(np.all(_equal(sizes[2], height) & _equal(sizes[3], width))):
-        hint += f" {resized}"
+    if role is Role.CELL:
+        if not np.all(scaled):
+            hint += f" {resized}"
+        fits, scaled = fits & scaled, True
     message = f"A {role.value} must give {wanted}; the output is another"
     ok = context.require(node, fits, ok, ProblemCode.OUTPUT_SHAPE, message, hint, (), [tensor])
     named = f"A {role.value} of scale {context.sites[0].scale}"

@@ -283,7 +283,7 @@ def _nodes(ctx: AgentContext, visible: int, objective: str) -> Iterator[Node]:
     """The root, then every accepted candidate whose result may be seen."""
     tree = ctx.views.tree
     depths: dict[str, int] = {}
-    for candidate in tree.originals(ctx.view):
+    for candidate in tree.originals(ctx.view, max(visible, 0)):
         root = candidate.parent is None
         seen = candidate.trained and candidate.round <= visible
         if root or seen:

@@ -94,6 +94,10 @@ class Losses:
         self._at = at
         self._blob = blob
         self._ledger = Ledger()
+        self._unread: list[Envelope] = []
+        """Events that the ledger has not taken in yet: it is asked where a history is taken up, which most
+        never are.
+        """
         self._bookable: set[int] = set()
         """Positions of the questions whose loss may be booked now."""
         self._then: CampaignSettings | None = None
@@ -109,14 +113,20 @@ class Losses:
             self._version = e.event.nader_version  # type: ignore[attr-defined]
         if e.type in _TAKES_UP:
             self._then = settings
-            self._bookable = {request.position for request in self._ledger.unaccounted()}
+            self._bookable = {request.position for request in self._read().unaccounted()}
         elif e.type == Forked.__name__:
             # Whether the parent's process had told of them is no part of this history.
-            self._then, open_ = settings, self._ledger.open_requests()
+            self._then, open_ = settings, self._read().open_requests()
             self._bookable = {request.position for request in open_ if request.type in _QUESTIONS}
         elif self._bookable and (at_work or e.type == CampaignPaused.__name__):
             self._bookable = set()
-        self._ledger.apply(e)
+        self._unread.append(e)
+
+    def _read(self) -> Ledger:
+        for e in self._unread:
+            self._ledger.apply(e)
+        self._unread.clear()
+        return self._ledger
 
     def take(self, e: Envelope, settings: CampaignSettings | None) -> tuple[Envelope, Event | None] | None:
         """The question whose loss an event books, and the event as it should be (None where that cannot be

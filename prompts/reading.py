@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import re
-from itertools import pairwise, takewhile
+from itertools import pairwise
 
 _REASONING = ("think", "thinking", "reasoning", "thought")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([A-Za-z0-9_+-]*)[^\n]*$", re.MULTILINE)
+_FENCE_LINE = re.compile(r"^[^\S\n]*(?:```|~~~)", re.MULTILINE)
 _HEADER = re.compile(r"^[ \t>*]*#{2,3}[^#\n]{1,200}#{2,3}", re.MULTILINE)
 _REASONING_MARK = re.compile(rf"<(/?)({'|'.join(_REASONING)})>", re.IGNORECASE)
 EDGE = re.compile(r"(?:-[ \t]{0,8}>|=>|[→⟶⇒])[ \t]{0,8}[(\[{]?[ \t]{0,8}\d")
@@ -100,13 +101,9 @@ def graphs_in(text: str) -> list[str]:
     starts = [m.start() for m in _HEADER.finditer(text)]
     found = []
     for start, end in pairwise([*starts, len(text)]):
-        lines = list(takewhile(_inside, text[start:end].splitlines()))
+        fence = _FENCE_LINE.search(text, start, end)
+        lines = text[start : fence.start() if fence else end].splitlines()
         last_edge = next((n for n in range(len(lines), 0, -1) if EDGE.search(lines[n - 1])), 0)
         if last_edge:
             found.append("\n".join(lines[:last_edge]))
     return found
-
-
-def _inside(line: str) -> bool:
-    """Whether a line does not end the code fence that a block stands in."""
-    return not line.strip().startswith(("```", "~~~"))

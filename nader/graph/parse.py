@@ -26,6 +26,8 @@ _EDGE = re.compile(
     r"(?:[-*]\s+)?[(\[{]?\s*\d[\w.,\s()\[\]{}]*(?:-{1,3}>|={1,2}>|→|⟶|⇒)[\w.,\s()\[\]{}>=→⟶⇒-]*;?"
 )
 """A line that is all edges, for a first look."""
+_PLAIN_EDGE = re.compile(r"([0-9]{1,40})->([0-9]{1,40})")
+"""An edge as blocks are printed; half of all lines."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _OUTSIDE = "nothing: it stands outside the code fence that holds the block"
 
@@ -216,6 +218,10 @@ def _header(drafts: list[_Draft], number: int, line: str) -> None:
 
 
 def _statement(draft: _Draft, number: int, line: str) -> None:
+    if plain := _PLAIN_EDGE.fullmatch(line):
+        draft.close_prose(at_end=False)
+        draft.edges.append((plain[1], plain[2], number))
+        return
     if len(line) > MAX_LINE:
         draft.syntax(
             number, f"The line is longer than {MAX_LINE} characters.", "Write one node or edge a line."

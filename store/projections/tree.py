@@ -109,9 +109,11 @@ class Tree(Projection):
         """All candidates in order, the base first."""
         return list(self._each(self._order, upto))
 
-    def originals(self, upto: int | None = None) -> Iterator[Candidate]:
-        """As `candidates`, without those known to be duplicates by then."""
-        for _, _, id in self._order:
+    def originals(self, upto: int | None = None, visible: int | None = None) -> Iterator[Candidate]:
+        """As `candidates`, without those known to be duplicates by then; of rounds up to `visible`."""
+        for round, _, id in self._order:
+            if visible is not None and round > visible:
+                return
             found = self._lives[id].at(upto)
             if found is not None and found.original is None:
                 yield found
